@@ -1,0 +1,35 @@
+# The two commands a newcomer needs are `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+STAMP := $(VENV)/.installed
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint types crash bench clean
+
+demo: $(STAMP)
+	$(BIN)/headrace demo papers
+
+test: $(STAMP) lint types
+	$(BIN)/python -m pytest -n 2 tests
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+crash: $(STAMP)
+	$(BIN)/python -m headrace.testing.crash --kills 200
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[all]' \
+		'hypothesis>=6.150' 'mypy>=2.1' 'pytest>=9' 'pytest-xdist>=3.8' 'ruff>=0.16'
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) headrace-demo

@@ -1,0 +1,1 @@
+"""Headrace: stream analytics you can run anywhere."""

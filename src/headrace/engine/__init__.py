@@ -1,0 +1,1 @@
+"""Running a bound plan: expressions, operators, and the job loop."""

@@ -1,0 +1,1 @@
+"""Kernels of the catalogue's functions, by name."""

@@ -1,0 +1,1 @@
+"""Operators: pure steps from batch to batch, one file each."""

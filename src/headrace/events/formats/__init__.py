@@ -1,0 +1,1 @@
+"""Formats of events: one file each, decoding and encoding."""

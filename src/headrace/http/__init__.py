@@ -1,0 +1,1 @@
+"""What every server shares: keys, limits, host checks."""

@@ -1,0 +1,36 @@
+"""Every limit stands here with its reason; over a limit is a clear error, never a crash."""
+
+from typing import Final
+
+#: A JSON value nested deeper is refused before any parser sees it: C parsers recurse on the stack.
+MAX_JSON_DEPTH: Final = 128
+
+#: One event. Event Hubs takes 1 MB; we leave room for documents, and refuse what would fill memory.
+MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
+
+#: One publish call, so that a block fits in memory several times over.
+MAX_PUBLISH_BYTES: Final = 64 * 1024 * 1024
+
+#: Events in one block of the hub; a block is the unit of compression and of reading.
+MAX_BLOCK_EVENTS: Final = 10_000
+
+#: Rows of a batch: larger ones were slower (400,000 rows against 100,000), smaller ones pay per call.
+MAX_BATCH_ROWS: Final = 100_000
+
+#: Bytes of a polled batch, so that large events cannot make a batch of unbounded memory.
+MAX_BATCH_BYTES: Final = 32 * 1024 * 1024
+
+#: A query script; far above any real one, far below what makes a parser crawl.
+MAX_SCRIPT_BYTES: Final = 256 * 1024
+
+#: Nesting of expressions in a query: the parser recurses (3,000 parentheses overflow the stack).
+MAX_QUERY_DEPTH: Final = 100
+
+#: A message handed out this often without being finished is set aside as a dead letter.
+MAX_DELIVERIES: Final = 5
+
+#: Starts of a task without progress before its range is bisected for the event that kills it.
+STARTS_WITHOUT_PROGRESS: Final = 3
+
+#: A name of a hub, queue, table or job.
+MAX_NAME_CHARS: Final = 128

@@ -1,0 +1,1 @@
+"""The embedded services on SQLite: hubs, queues, tables, dead letters."""

@@ -1,0 +1,1 @@
+"""Models that a query can call: the contract, training, saving and scoring."""

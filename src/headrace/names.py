@@ -1,0 +1,45 @@
+"""Names that users give, made safe: nothing a user types becomes a path or an identifier as it is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from headrace.errors import UserError
+from headrace.limits import MAX_NAME_CHARS
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+def checked_name(name: str, kind: str) -> str:
+    """Return `name` if it may name a `kind` (hub, queue, table, job ...), else raise `UserError`.
+
+    Letters, digits, ``_ . -``, a letter or digit first, at most 128 characters.
+    """
+    if len(name) <= MAX_NAME_CHARS and _NAME.fullmatch(name):
+        return name
+    raise UserError(
+        f"{name[:60]!r} cannot name a {kind}: use letters, digits, '_', '.' and '-', "
+        f"beginning with a letter or digit, at most {MAX_NAME_CHARS} characters"
+    )
+
+
+def safe_file_stem(name: str) -> str:
+    """Return a file stem that stands for `name` and for no other name, on any file system.
+
+    Lower-case letters, digits, ``_`` and ``-`` stand for themselves; every other byte is written ``~`` and
+    two hexadecimal digits, so that names that differ only in case, or that a file system would fold or
+    refuse (``.``, ``..``, ``con``), stay apart.
+    """
+    kept = b"abcdefghijklmnopqrstuvwxyz0123456789_-"
+    stem = "".join(chr(b) if b in kept else f"~{b:02x}" for b in name.encode("utf-8", "surrogatepass"))
+    return f"{stem}." if stem in {"con", "nul", "aux", "prn"} else stem
+
+
+def inside(folder: Path, child: str) -> Path:
+    """Return ``folder/child``, checked to lie inside `folder` after links are followed."""
+    path = (folder / child).resolve()
+    if folder.resolve() not in path.parents:
+        raise UserError(f"{child!r} leads out of {folder}")
+    return path

@@ -1,0 +1,1 @@
+"""The query language: script text to a bound plan."""

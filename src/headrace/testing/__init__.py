@@ -1,0 +1,1 @@
+"""Helpers for tests, public: checkers and crash runs."""

@@ -1,0 +1,1 @@
+"""HTTP servers: publishing to a hub."""
