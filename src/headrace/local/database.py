@@ -64,8 +64,8 @@ class Database:
             found = self._connection.pragma("user_version")
             if found > version:
                 raise UserError(
-                    f"{self.path} was written by a newer Headrace (format {found}, this one reads up to {version}). "
-                    "Upgrade Headrace, or choose another data folder"
+                    f"{self.path} was written by a newer Headrace (format {found}, this one reads up to "
+                    f"{version}). Upgrade Headrace, or choose another data folder"
                 )
             if self._connection.pragma("journal_mode", "wal") != "wal":
                 raise Fatal(
@@ -147,7 +147,8 @@ def translated(path: Path) -> Iterator[None]:
         raise Transient(f"{path} stayed locked for {BUSY_TIMEOUT_MS // 1000} s by another process") from None
     except apsw.IOError as error:
         raise Fatal(
-            f"the disk failed while writing {path}: {error}. Nothing is retried: start again when it is mended"
+            f"the disk failed while writing {path}: {error}. Nothing is retried: "
+            "start again when it is mended"
         ) from None
 
 
@@ -156,5 +157,6 @@ def _check_sqlite() -> None:
     if found < MINIMUM_SQLITE:
         wanted = ".".join(map(str, MINIMUM_SQLITE))
         raise Fatal(
-            f"SQLite {apsw.sqlite_lib_version()} can corrupt a log; Headrace needs {wanted} or newer. Install the apsw wheel from PyPI"
+            f"SQLite {apsw.sqlite_lib_version()} can corrupt a log; Headrace needs {wanted} or newer. "
+            "Install the apsw wheel from PyPI"
         )
