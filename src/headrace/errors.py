@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class HeadraceError(Exception):
@@ -51,10 +51,13 @@ class Fatal(HeadraceError):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Characters `start` (inclusive) to `end` (exclusive) of a script."""
+    """Characters `start` (inclusive) to `end` (exclusive) of a script.
 
-    start: int
-    end: int
+    All spans are equal: where a thing is written does not change what it means.
+    """
+
+    start: int = field(compare=False)
+    end: int = field(compare=False)
 
 
 class QueryError(UserError):
