@@ -83,7 +83,7 @@ class Cast:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """The value of the first branch whose condition is true, else `otherwise` (a simple CASE is bound to =)."""
+    """The value of the first branch whose condition holds, else `otherwise`; simple CASE is bound to =."""
 
     branches: tuple[tuple[Expression, Expression], ...]
     otherwise: Expression
@@ -234,7 +234,7 @@ class EffectCall:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """The rows of `source` with the results of `calls`; a row that a call fails on goes to the dead letters."""
+    """The rows of `source` with the results of `calls`; rows that a call fails on leave as dead letters."""
 
     source: Relation
     calls: tuple[EffectCall, ...]
