@@ -3,7 +3,8 @@
 A column is a set of *planes*, one per type that its values have: a column ``kw`` that holds bigints and
 floats is the two Polars columns ``bigint:kw`` and ``float:kw``; in each row at most one plane is not NULL,
 and a row whose planes are all NULL holds NULL. So filtering, gathering, sorting and concatenating rows are
-plain Polars operations that cannot mix types up, and an expression runs once per combination of types that occurs.
+plain Polars operations that cannot mix types up, and an expression runs once per combination of types
+that occurs.
 """
 
 from __future__ import annotations
