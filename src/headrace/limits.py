@@ -34,3 +34,12 @@ STARTS_WITHOUT_PROGRESS: Final = 3
 
 #: A name of a hub, queue, table or job.
 MAX_NAME_CHARS: Final = 128
+
+#: Messages whose lease or delay ran out that one claim brings back: it bounds the claim's transaction.
+MAX_WOKEN_MESSAGES: Final = 10_000
+
+#: Rows of one page of a read; between pages the namespace is free for writers.
+MAX_PAGE_ROWS: Final = 1_000
+
+#: Epochs of a task that stay on record: recovery needs the last, a person looking for a fault a few more.
+EPOCHS_KEPT: Final = 16
