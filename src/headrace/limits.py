@@ -43,3 +43,15 @@ MAX_PAGE_ROWS: Final = 1_000
 
 #: Epochs of a task that stay on record: recovery needs the last, a person looking for a fault a few more.
 EPOCHS_KEPT: Final = 16
+
+#: A feed document, unpacked; arXiv's largest answers (2,000 papers) are about 5 MB.
+MAX_FEED_BYTES: Final = 16 * 1024 * 1024
+
+#: Entries of one feed document, so that what one poll finds is one publish call.
+MAX_FEED_ENTRIES: Final = 10_000
+
+#: Nesting of a feed document; real ones stay under 15.
+MAX_FEED_DEPTH: Final = 100
+
+#: Papers a feed remembers for its dedupe; a feed lists at most a few thousand at a time.
+MAX_FEED_SEEN: Final = 50_000
