@@ -55,3 +55,6 @@ MAX_FEED_DEPTH: Final = 100
 
 #: Papers a feed remembers for its dedupe; a feed lists at most a few thousand at a time.
 MAX_FEED_SEEN: Final = 50_000
+
+#: Columns of an exported CSV or Parquet file: thousands of data-driven names make any reader crawl.
+MAX_EXPORT_COLUMNS: Final = 2_000
