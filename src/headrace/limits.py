@@ -58,3 +58,6 @@ MAX_FEED_SEEN: Final = 50_000
 
 #: Columns of an exported CSV or Parquet file: thousands of data-driven names make any reader crawl.
 MAX_EXPORT_COLUMNS: Final = 2_000
+
+#: A model's arrays and words, unpacked: a small file must not fill the memory of whoever opens it.
+MAX_MODEL_BYTES: Final = 512 * 1024 * 1024
