@@ -7,7 +7,6 @@ survive a power cut; a file written by a newer Headrace is refused instead of be
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import threading
 from collections.abc import Iterator
@@ -18,11 +17,18 @@ from typing import Final
 import apsw
 
 from headrace.errors import Fatal, Transient, UserError
+from headrace.local.checkpoints import Checkpointer
+from headrace.local.write_lock import WriteLock
 
 MINIMUM_SQLITE: Final = (3, 51, 3)
 
-#: How long a statement waits for another process's short transaction before it gives up.
-BUSY_TIMEOUT_MS: Final = 30_000
+#: How long a write waits for another process's short transaction before it gives up.
+BUSY_TIMEOUT_S: Final = 30.0
+
+#: The log may grow to this many times its aim before a writer helps to empty it, which it feels.
+_LOG_OVERRUN: Final = 8
+
+_KIB: Final = 1024
 
 
 def script(name: str) -> str:
@@ -31,103 +37,156 @@ def script(name: str) -> str:
 
 
 class Database:
-    """A connection to one SQLite file; used by one thread at a time for writing, guarded by a lock.
+    """One SQLite file with a connection for writing and one for reading, so that reads wait for no writer.
 
-    Processes take turns through an OS file lock in front of SQLite's own (with 8 writing processes this cut
-    the 99th percentile of a commit from 107 to 22 ms). Never share an instance across a fork.
+    Threads take turns on each connection; processes take turns at writing through an OS file lock in front
+    of SQLite's own (with 8 writing processes this cut the 99th percentile of a commit from 107 to 22 ms).
+    `page_bytes` counts when the file is made. `cache_kib` is the memory for pages of the writing connection,
+    `log_kib` the size of the write-ahead log at which a background thread begins to move it into the file.
+    A failed sync stops the writer for good, since a sync tried again may claim what is lost. Never share an
+    instance across a fork.
     """
 
-    def __init__(self, path: Path, *, schema: str, version: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        schema: str,
+        version: int,
+        page_bytes: int = 4096,
+        cache_kib: int = 64 * 1024,
+        log_kib: int = 64 * 1024,
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
+    ) -> None:
         _check_sqlite()
         self.path = path
-        self._thread_lock = threading.RLock()
-        self._lock_file: int | None = None
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock_file = os.open(
-                path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644
-            )
-            with translated(path):
-                self._connection = apsw.Connection(str(path))
-            self._prepare(schema, version)
-        except BaseException as error:
-            self.close()
-            if isinstance(error, OSError):
+        self._busy_timeout_s = busy_timeout_s
+        self._write_turn, self._read_turn = threading.RLock(), threading.RLock()
+        self._checkpointer = Checkpointer(path)
+        self._failed = False
+        self._log_pages = 0
+        with contextlib.ExitStack() as closing, translated(path):
+            try:
+                _make_folder(path.parent)
+                self._lock = WriteLock(path.with_name(path.name + ".lock"))
+            except OSError as error:
                 raise UserError(
                     f"cannot open {path}: {error.strerror or error}. Check that the folder is yours"
                 ) from None
-            raise
+            closing.callback(self._lock.close)
+            self._writer = apsw.Connection(str(path))
+            closing.callback(self._writer.close)
+            self._prepare_writer(page_bytes, cache_kib)
+            self._aim_pages = log_kib * _KIB // self._writer.pragma("page_size")
+            closing.callback(self._checkpointer.close)
+            self._upgrade(schema, version)
+            self._reader = apsw.Connection(str(path))
+            closing.callback(self._reader.close)
+            self._reader.set_busy_timeout(round(busy_timeout_s * 1000))
+            self._reader.pragma("query_only", 1)
+            self._closing = closing.pop_all()
 
-    def _prepare(self, schema: str, version: int) -> None:
-        with translated(self.path):
-            self._connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-            found = self._connection.pragma("user_version")
-            if found > version:
-                raise UserError(
-                    f"{self.path} was written by a newer Headrace (format {found}, this one reads up to "
-                    f"{version}). Upgrade Headrace, or choose another data folder"
-                )
-            if self._connection.pragma("journal_mode", "wal") != "wal":
-                raise Fatal(
-                    f"{self.path} cannot use write-ahead logging: is it on a network disk? Use a local one"
-                )
-            self._connection.pragma("synchronous", 2)
-            self._connection.pragma("wal_autocheckpoint", 20_000)
-            self._connection.pragma("foreign_keys", 1)
-            if found < version:
-                with self.write() as connection:
-                    if connection.pragma("user_version") < version:
-                        connection.execute(schema)
-                        connection.pragma("user_version", version)
+    def _prepare_writer(self, page_bytes: int, cache_kib: int) -> None:
+        self._writer.set_busy_timeout(round(self._busy_timeout_s * 1000))
+        self._writer.pragma("page_size", page_bytes)
+        if self._writer.pragma("journal_mode", "wal") != "wal":
+            raise Fatal(
+                f"{self.path} cannot use write-ahead logging: is it on a network disk? Use a local one"
+            )
+        self._writer.pragma("synchronous", 2)
+        self._writer.pragma("foreign_keys", 1)
+        self._writer.pragma("cache_size", -cache_kib)
+        self._writer.set_wal_hook(self._note_log)
+
+    def _upgrade(self, schema: str, version: int) -> None:
+        found = self._writer.pragma("user_version")
+        if found > version:
+            raise UserError(
+                f"{self.path} was written by a newer Headrace (format {found}, this one reads up to "
+                f"{version}). Upgrade Headrace, or choose another data folder"
+            )
+        if found < version:
+            with self.write() as connection:
+                if connection.pragma("user_version") < version:
+                    connection.execute(schema)
+                    connection.pragma("user_version", version)
 
     @contextlib.contextmanager
     def write(self) -> Iterator[apsw.Connection]:
         """Run a short write transaction: durable when the block ends, undone if it raises."""
-        with self._thread_lock, translated(self.path):
-            assert self._lock_file is not None
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+        with self._write_turn:
+            assert not self._writer.in_transaction, "a write transaction inside another"
+            if self._failed or self._checkpointer.failed:
+                raise Fatal(
+                    f"the disk failed while writing {self.path}: nothing more is written to it. "
+                    "Start again when it is mended"
+                )
+            self._lock.acquire(self._busy_timeout_s)
             try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._connection
-                except BaseException:
-                    if self._connection.in_transaction:
-                        self._connection.execute("ROLLBACK")
-                    raise
-                self._commit()
+                with translated(self.path):
+                    yield from self._transaction()
             finally:
-                fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+                self._lock.release()
 
-    def _commit(self) -> None:
+    def _transaction(self) -> Iterator[apsw.Connection]:
+        self._writer.execute("BEGIN IMMEDIATE")
         try:
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            yield self._writer
+            self._writer.execute("COMMIT")
+        except BaseException as error:
+            self._failed = self._failed or isinstance(error, apsw.IOError)
+            _undo(self._writer)
             raise
+        self._tend_log()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[apsw.Connection]:
-        """Run a short read transaction: everything inside sees one state of the file."""
-        with self._thread_lock, translated(self.path):
-            if self._connection.in_transaction:
-                yield self._connection
+        """Run a short read transaction: everything inside sees one state of the file.
+
+        Inside a `write` of the same thread it sees what that has written. Nothing can be written through it.
+        A long one keeps the log from being emptied.
+        """
+        if self._writing_here():
+            yield self._writer
+            return
+        with self._read_turn, translated(self.path):
+            if self._reader.in_transaction:
+                yield self._reader
                 return
-            self._connection.execute("BEGIN")
+            self._reader.execute("BEGIN")
             try:
-                yield self._connection
+                yield self._reader
             finally:
-                self._connection.execute("ROLLBACK")
+                _undo(self._reader)
+
+    def version(self) -> int:
+        """Return a number that changes with every commit, of whichever process; it costs microseconds."""
+        with self._read_turn, translated(self.path):
+            return int(self._reader.pragma("data_version"))
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
-        with self._thread_lock:
-            connection = getattr(self, "_connection", None)
-            if connection is not None:
-                connection.close()
-            if self._lock_file is not None:
-                os.close(self._lock_file)
-                self._lock_file = None
+        with self._write_turn, self._read_turn:
+            self._closing.close()
+
+    def _writing_here(self) -> bool:
+        # An RLock is taken again at once by the thread that has it, and by another only when it is free.
+        if not self._write_turn.acquire(blocking=False):
+            return False
+        try:
+            return self._writer.in_transaction
+        finally:
+            self._write_turn.release()
+
+    def _note_log(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        self._log_pages = pages
+        return apsw.SQLITE_OK
+
+    def _tend_log(self) -> None:
+        if self._log_pages >= self._aim_pages:
+            self._checkpointer.wake()
+        if self._log_pages >= self._aim_pages * _LOG_OVERRUN:
+            self._checkpointer.run(self._writer)
 
 
 @contextlib.contextmanager
@@ -144,12 +203,30 @@ def translated(path: Path) -> Iterator[None]:
     except (apsw.CorruptError, apsw.NotADBError) as error:
         raise Fatal(f"{path} is damaged: {error}. Put back a copy, or choose another data folder") from None
     except apsw.BusyError:
-        raise Transient(f"{path} stayed locked for {BUSY_TIMEOUT_MS // 1000} s by another process") from None
+        raise Transient(f"{path} stayed locked by another process. Try again when that has ended") from None
     except apsw.IOError as error:
         raise Fatal(
             f"the disk failed while writing {path}: {error}. Nothing is retried: "
             "start again when it is mended"
         ) from None
+
+
+def _undo(connection: apsw.Connection) -> None:
+    if connection.in_transaction:  # after some errors SQLite has undone it already
+        connection.execute("ROLLBACK")
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the folder and those above it, each name synced, as a commit in it will be."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    handle = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _check_sqlite() -> None:
