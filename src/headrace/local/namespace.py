@@ -1,0 +1,121 @@
+"""A namespace: the folder, and the one file in it, where everything that a job commits stands together.
+
+``namespace.db`` holds tables, queues, dead letters, positions, epochs and the outbox, so that one transaction
+over it is the commit of a job. Hubs have files of their own beside it: publishing is bulk, and an offset in
+the commit says all that a job needs of a hub. Files are never attached to one another, since in WAL mode a
+commit over two files can be torn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self, TypeVar
+
+import apsw
+
+from headrace.clock import Clock, SystemClock
+from headrace.errors import UserError
+from headrace.limits import MAX_BATCH_BYTES
+from headrace.local.database import Database, script
+
+FORMAT: Final = 1
+
+_FILE: Final = "namespace.db"
+
+#: Pages kept in memory: keyed upserts touch the whole key index of a table at random.
+_CACHE_KIB: Final = 64 * 1024
+
+_SYSTEM_CLOCK: Final = SystemClock()
+
+_Row = TypeVar("_Row")
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """The write transaction that is open now, handed to everything that writes in it."""
+
+    connection: apsw.Connection
+    now_us: int
+
+
+class Namespace:
+    """The folder of a project's data: ``namespace.db``, ``hubs/`` and ``locks/``.
+
+    Several processes may have it open at once; in one process a transaction belongs to one thread at a time.
+    """
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self.folder = folder
+        self.clock = clock
+        self._database = Database(folder / _FILE, schema=script("namespace.sql"), version=FORMAT)
+        with self._database.read() as connection:
+            connection.pragma("cache_size", -_CACHE_KIB)
+
+    @classmethod
+    def open(cls, folder: Path, *, clock: Clock = _SYSTEM_CLOCK, create: bool = True) -> Self:
+        """Open the namespace in `folder`, making it unless `create` is false.
+
+        Raises `UserError` for a folder that cannot be used or a newer format, `Fatal` for a damaged file.
+        """
+        try:
+            if folder.exists() and not folder.is_dir():
+                raise UserError(f"{folder} is a file: a namespace is a folder. Choose another data folder")
+            found = (folder / _FILE).exists()
+        except OSError as error:
+            raise UserError(
+                f"cannot read {folder}: {error.strerror}. Check that the folder is yours"
+            ) from None
+        if not found and not create:
+            raise UserError(
+                f"there is no namespace in {folder}: run a job there first, or check the data folder"
+            )
+        return cls(folder, clock)
+
+    @property
+    def hubs_folder(self) -> Path:
+        """Where each hub has its file."""
+        return self.folder / "hubs"
+
+    @property
+    def locks_folder(self) -> Path:
+        """Where each task has the file that its owner locks."""
+        return self.folder / "locks"
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Run one write transaction: durable when the block ends, undone whole if it raises.
+
+        Keep it short, and do not open another inside it: other processes wait.
+        """
+        with self._database.write() as connection:
+            yield Transaction(connection, self.clock.now_us())
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[apsw.Connection]:
+        """Read one state of the namespace; inside a transaction of this thread, what that has written too."""
+        with self._database.read() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def within_bytes(rows: Iterator[_Row], size_bytes: Callable[[_Row], int]) -> list[_Row]:
+    """Take rows until they make `MAX_BATCH_BYTES`, at least one: a page bounded by its size."""
+    page, total_bytes = [], 0
+    for row in rows:
+        page.append(row)
+        total_bytes += size_bytes(row)
+        if total_bytes >= MAX_BATCH_BYTES:
+            break
+    return page

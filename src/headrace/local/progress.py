@@ -1,0 +1,259 @@
+"""What a job commits beside its outputs: positions, epochs, the outbox and counts; and who runs it.
+
+Methods that take a transaction belong to the job's commit. The others are transactions of their own.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal, NamedTuple
+
+import apsw
+import msgspec
+
+from headrace.limits import EPOCHS_KEPT
+from headrace.local.namespace import Namespace, Transaction
+from headrace.local.ownership import Ownership
+from headrace.names import checked_name
+
+#: How a job is asked to stop: after the epoch it is in, or once it has read all there is.
+StopMode = Literal["now", "end"]
+
+_NEXT_EPOCH: Final = """
+INSERT INTO epoch (job, task, number, ranges, watermark_us, committed_us)
+SELECT ?1, ?2, coalesce(max(number), 0) + 1, ?3, ?4, ?5 FROM epoch WHERE job = ?1 AND task = ?2
+RETURNING number
+"""
+
+_SAVE_POSITION: Final = """
+INSERT INTO position (job, task, input, partition, next_offset) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (job, task, input, partition) DO UPDATE SET next_offset = excluded.next_offset
+"""
+
+_SAVE_SEQUENCE: Final = """
+INSERT INTO outbox_line (job, line, last_sequence) VALUES (?, ?, ?)
+ON CONFLICT (job, line) DO UPDATE SET last_sequence = excluded.last_sequence
+"""
+
+_COUNT: Final = """
+INSERT INTO job_count (job, name, value) VALUES (?, ?, ?)
+ON CONFLICT (job, name) DO UPDATE SET value = value + excluded.value
+"""
+
+_BEAT: Final = """
+INSERT INTO instance (job, instance, pid, started_us, heartbeat_us, counters) VALUES (?1, ?2, ?3, ?4, ?4, ?5)
+ON CONFLICT (job, instance) DO UPDATE SET
+    started_us = CASE WHEN pid = excluded.pid THEN started_us ELSE excluded.started_us END,
+    pid = excluded.pid, heartbeat_us = excluded.heartbeat_us, counters = excluded.counters
+"""
+
+
+class Epoch(NamedTuple):
+    """One commit of a task: its number from 1, what was read (JSON), and the watermark if there is one."""
+
+    number: int
+    ranges: str
+    watermark_us: int | None
+    committed_us: int
+
+
+class OutboxBlock(NamedTuple):
+    """An encoded block that is committed and not yet known to be delivered."""
+
+    id: int
+    output: str
+    sequence: int
+    block: bytes
+
+
+class InstanceState(NamedTuple):
+    """A process that runs a job, as it last reported; a heartbeat that stands still says it is gone."""
+
+    job: str
+    instance: str
+    pid: int
+    started_us: int
+    heartbeat_us: int
+    counters: dict[str, float]
+
+
+class Progress:
+    """The records of all jobs of a namespace."""
+
+    def __init__(self, namespace: Namespace) -> None:
+        self._namespace = namespace
+
+    # --- tasks ----------------------------------------------------------------------------------------
+
+    def acquire(self, job: str, task: str, owner: str) -> Ownership:
+        """Take a task for this process; raises `Transient`, naming its owner, if it is taken."""
+        return Ownership.take(self._namespace, checked_name(job, "job"), task, owner)
+
+    def positions(self, job: str, task: str) -> dict[tuple[str, int], int]:
+        """Return the next offset to read by (input, partition); what was never read is missing."""
+        with self._namespace.reading() as connection:
+            rows = connection.execute(
+                "SELECT input, partition, next_offset FROM position WHERE job = ? AND task = ?", (job, task)
+            )
+            return {(name, partition): next_offset for name, partition, next_offset in rows}
+
+    def record_epoch(
+        self,
+        tx: Transaction,
+        job: str,
+        task: str,
+        ranges: str,
+        positions: Mapping[tuple[str, int], int],
+        *,
+        watermark_us: int | None = None,
+    ) -> int:
+        """Record what this commit read and where to go on; return the number of the epoch.
+
+        This is progress: the task's count of starts begins anew and its probe is dropped. The last
+        `EPOCHS_KEPT` epochs stay on record.
+        """
+        number: int = tx.connection.execute(_NEXT_EPOCH, (job, task, ranges, watermark_us, tx.now_us)).get
+        tx.connection.execute(
+            "DELETE FROM epoch WHERE job = ? AND task = ? AND number <= ?", (job, task, number - EPOCHS_KEPT)
+        )
+        tx.connection.executemany(
+            _SAVE_POSITION, [(job, task, *place, next_offset) for place, next_offset in positions.items()]
+        )
+        tx.connection.execute(
+            "UPDATE task SET starts = 0, probe_low = NULL, probe_high = NULL WHERE job = ? AND task = ?",
+            (job, task),
+        )
+        return number
+
+    def epochs(self, job: str, task: str) -> list[Epoch]:
+        """Return the epochs on record, oldest first."""
+        with self._namespace.reading() as connection:
+            rows = connection.execute(
+                "SELECT number, ranges, watermark_us, committed_us FROM epoch "
+                "WHERE job = ? AND task = ? ORDER BY number",
+                (job, task),
+            )
+            return list(map(Epoch._make, rows))
+
+    # --- starts without progress ------------------------------------------------------------------------
+
+    def count_start(self, job: str, task: str) -> int:
+        """Count a start of a task that was acquired; return how many there were since its last epoch."""
+        with self._namespace.transaction() as tx:
+            starts: int = tx.connection.execute(
+                "UPDATE task SET starts = starts + 1 WHERE job = ? AND task = ? RETURNING starts", (job, task)
+            ).get
+        return starts
+
+    def forget_starts(self, job: str, task: str) -> None:
+        """Begin the count of starts anew, as after an orderly stop."""
+        with self._namespace.transaction() as tx:
+            tx.connection.execute("UPDATE task SET starts = 0 WHERE job = ? AND task = ?", (job, task))
+
+    def probe(self, job: str, task: str) -> tuple[int, int] | None:
+        """Return the range of offsets (low, high) that the task read when it last died, if it is known."""
+        with self._namespace.reading() as connection:
+            found: tuple[int, int] | None = connection.execute(
+                "SELECT probe_low, probe_high FROM task WHERE job = ? AND task = ? AND probe_low IS NOT NULL",
+                (job, task),
+            ).get
+        return found
+
+    def save_probe(self, job: str, task: str, low: int, high: int) -> None:
+        """Keep the range that is about to be read, until an epoch is recorded."""
+        with self._namespace.transaction() as tx:
+            tx.connection.execute(
+                "UPDATE task SET probe_low = ?, probe_high = ? WHERE job = ? AND task = ?",
+                (low, high, job, task),
+            )
+
+    # --- the outbox -------------------------------------------------------------------------------------
+
+    def add_outbox(
+        self, tx: Transaction, job: str, line: str, output: str, sequence: int, block: bytes
+    ) -> OutboxBlock:
+        """Keep an encoded block for delivery after the commit; `sequence` grows along a line."""
+        tx.connection.execute(
+            "INSERT INTO outbox (job, line, sequence, output, block) VALUES (?, ?, ?, ?, ?)",
+            (job, line, sequence, output, block),
+        )
+        block_id = tx.connection.last_insert_rowid()
+        tx.connection.execute(_SAVE_SEQUENCE, (job, line, sequence))
+        return OutboxBlock(block_id, output, sequence, block)
+
+    def last_sequence(self, job: str, line: str) -> int:
+        """Return the highest sequence that a line ever had, 0 at first; it outlives the blocks."""
+        with self._namespace.reading() as connection:
+            found: int | None = connection.execute(
+                "SELECT last_sequence FROM outbox_line WHERE job = ? AND line = ?", (job, line)
+            ).get
+        return found or 0
+
+    def pending_outbox(self, job: str, line: str) -> list[OutboxBlock]:
+        """Return the blocks of a line that are still to be delivered, in order."""
+        with self._namespace.reading() as connection:
+            rows = connection.execute(
+                "SELECT id, output, sequence, block FROM outbox WHERE job = ? AND line = ? ORDER BY sequence",
+                (job, line),
+            )
+            return list(map(OutboxBlock._make, rows))
+
+    def done_outbox(self, tx: Transaction, block_ids: Sequence[int]) -> None:
+        """Drop blocks that were delivered."""
+        if block_ids:
+            ids = apsw.carray(array("q", block_ids))
+            tx.connection.execute("DELETE FROM outbox WHERE id IN (SELECT value FROM carray(?))", (ids,))
+
+    # --- counts, instances, stopping --------------------------------------------------------------------
+
+    def count(self, tx: Transaction, job: str, counts: Mapping[str, int]) -> None:
+        """Add to the job's totals, exactly once as they are part of the commit."""
+        tx.connection.executemany(_COUNT, [(job, name, value) for name, value in counts.items()])
+
+    def counts(self, job: str) -> dict[str, int]:
+        """Return the job's totals by name."""
+        with self._namespace.reading() as connection:
+            return dict(connection.execute("SELECT name, value FROM job_count WHERE job = ?", (job,)))
+
+    def beat(self, job: str, instance: str, counters: Mapping[str, float]) -> None:
+        """Report that this process runs an instance of a job, and what it counted since it started."""
+        with self._namespace.transaction() as tx:
+            values = (job, instance, os.getpid(), tx.now_us, msgspec.json.encode(dict(counters)).decode())
+            tx.connection.execute(_BEAT, values)
+
+    def leave(self, job: str, instance: str) -> None:
+        """Take an instance off the list, as its last act."""
+        with self._namespace.transaction() as tx:
+            tx.connection.execute("DELETE FROM instance WHERE job = ? AND instance = ?", (job, instance))
+
+    def instances(self, job: str | None = None) -> list[InstanceState]:
+        """Return the instances of one job or of all, as they last reported."""
+        with self._namespace.reading() as connection:
+            rows = connection.execute(
+                "SELECT job, instance, pid, started_us, heartbeat_us, counters FROM instance "
+                "WHERE ?1 IS NULL OR job = ?1 ORDER BY job, instance",
+                (job,),
+            )
+            return [InstanceState._make((*row[:5], msgspec.json.decode(row[5]))) for row in rows]
+
+    def request_stop(self, job: str, mode: StopMode = "now") -> None:
+        """Ask all instances of a job to stop; a later request takes the place of an earlier one."""
+        with self._namespace.transaction() as tx:
+            tx.connection.execute(
+                "INSERT OR REPLACE INTO stop_request (job, mode) VALUES (?, ?)", (job, mode)
+            )
+
+    def stop_requested(self, job: str) -> StopMode | None:
+        """Return how the job is asked to stop, None if it is not."""
+        with self._namespace.reading() as connection:
+            mode: StopMode | None = connection.execute(
+                "SELECT mode FROM stop_request WHERE job = ?", (job,)
+            ).get
+        return mode
+
+    def clear_stop(self, job: str) -> None:
+        """Drop a request to stop, so that the job can run again."""
+        with self._namespace.transaction() as tx:
+            tx.connection.execute("DELETE FROM stop_request WHERE job = ?", (job,))
