@@ -14,6 +14,21 @@ MAX_PUBLISH_BYTES: Final = 64 * 1024 * 1024
 #: Events in one block of the hub; a block is the unit of compression and of reading.
 MAX_BLOCK_EVENTS: Final = 10_000
 
+#: Bytes of events in one block: what a reader must unpack at once. One event always fits.
+MAX_BLOCK_BYTES: Final = MAX_EVENT_BYTES
+
+#: Partitions of a hub; Event Hubs ends at 32, its dedicated tier at 1,024. A publish reads a row of each.
+MAX_PARTITIONS: Final = 256
+
+#: A partition key; Event Hubs takes 128. A longer one is a body put in the wrong place.
+MAX_KEY_CHARS: Final = 1_024
+
+#: The user properties of one event, names and values: they are notes on the event, not its content.
+MAX_PROPERTIES_BYTES: Final = 64 * 1024
+
+#: A producer id: it is kept for ever, so that its last block is never stored twice.
+MAX_PRODUCER_CHARS: Final = 512
+
 #: Rows of a batch: larger ones were slower (400,000 rows against 100,000), smaller ones pay per call.
 MAX_BATCH_ROWS: Final = 100_000
 
