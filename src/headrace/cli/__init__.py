@@ -1,1 +1,5 @@
-"""The command line: one file per verb."""
+"""The command line: one file per verb, loaded only when it is called."""
+
+from headrace.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,92 @@
+"""The command `headrace`: finds the verb, runs it, and turns errors into a message and an exit code.
+
+0 ok, 1 data or test failure, 2 the user's mistake, 3 something to retry. No traceback is ever shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from headrace.errors import HeadraceError, did_you_mean
+from headrace.redaction import redacted
+
+#: Each verb: the module that holds it and what it does.
+VERBS: Final = {
+    "demo": "see a whole pipeline work: `headrace demo papers`",
+    "new": "make a project: headrace.toml and a query",
+    "check": "check a project's settings and queries without running them",
+    "run": "run jobs of the project",
+    "stop": "ask running jobs to finish what they hold and end",
+    "send": "publish events to a hub: files, standard input, feeds",
+    "sample": "copy events of an input to a file",
+    "peek": "show or export a table, a queue's depth or a hub's latest events",
+    "dead-letters": "show, retry or drop events that could not be processed",
+    "model": "train, evaluate and use models",
+    "web": "serve the HTTP publishing endpoint",
+    "doctor": "check this machine: disk sync, clock, SQLite version",
+}
+
+INTERRUPTED: Final = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(words)
+    except HeadraceError as error:
+        _complain(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing more can be written, not even at exit.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MemoryError:
+        _complain("the machine has no memory left for this. Nothing that was acknowledged is lost")
+        return 3
+    except OSError as error:
+        _complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        return 3
+    except Exception as error:
+        if os.environ.get("HEADRACE_DEBUG"):
+            raise
+        _complain(
+            f"an unexpected {type(error).__name__}: {error}. This is a fault of Headrace itself; nothing "
+            "that was acknowledged is lost. HEADRACE_DEBUG=1 shows where it happened"
+        )
+        return 3
+
+
+def _run(words: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="headrace",
+        description="Stream analytics you can run anywhere.",
+        epilog="`headrace VERB --help` tells more. Exit codes: 0 ok, 1 data, 2 your mistake, 3 try again.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    chosen = next((word for word in words if not word.startswith("-")), "")
+    if chosen and chosen not in VERBS:
+        hint = did_you_mean(chosen, VERBS)
+        parser.error(f"no verb is called {chosen!r}. {hint or '`headrace --help` lists them'}")
+    for verb, help_text in VERBS.items():
+        if verb == chosen:
+            importlib.import_module(f"headrace.cli.{verb.replace('-', '_')}").add(verbs)
+        else:
+            verbs.add_parser(verb, help=help_text)
+    parsed = parser.parse_args(words)
+    exit_code: int = parsed.run(parsed)
+    return exit_code
+
+
+def _complain(message: str) -> None:
+    print(redacted(f"headrace: {message}"), file=sys.stderr)

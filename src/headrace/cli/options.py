@@ -1,0 +1,22 @@
+"""Options that several verbs share, described once."""
+
+from __future__ import annotations
+
+import argparse
+
+from headrace.project import FILE_NAME
+
+
+def add_project(parser: argparse.ArgumentParser) -> None:
+    """Add ``--project PATH``."""
+    parser.add_argument(
+        "--project",
+        default=FILE_NAME,
+        metavar="PATH",
+        help=f"the project's folder or {FILE_NAME} (default: here)",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add ``--json``."""
+    parser.add_argument("--json", action="store_true", help="print one JSON document")

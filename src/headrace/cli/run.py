@@ -1,0 +1,79 @@
+"""``headrace run``: run jobs of a project, each instance in a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from headrace.cli.options import add_json, add_project
+from headrace.engine.job import Instance
+from headrace.errors import UserError
+from headrace.local.namespace import Namespace
+from headrace.local.progress import Progress
+from headrace.project import Project
+from headrace.project.opening import opened_job
+from headrace.project.running import run_of
+
+
+def add(verbs: Any) -> None:
+    """Describe the verb."""
+    parser = verbs.add_parser("run", help="run jobs of the project", description=__doc__)
+    parser.add_argument("jobs", nargs="*", metavar="JOB", help="the jobs to run (default: all)")
+    parser.add_argument(
+        "--until-end", action="store_true", help="end when the inputs have been read to the end"
+    )
+    parser.add_argument("--instance", type=int, help=argparse.SUPPRESS)
+    add_project(parser)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the jobs until they end or are stopped."""
+    project = Project.load(Path(arguments.project))
+    if arguments.instance is not None:
+        return _run_instance(project, arguments.jobs[0], arguments.instance)
+    jobs = arguments.jobs or list(project.jobs)
+    if not jobs:
+        raise UserError("the project has no jobs: add a [jobs.NAME] section to headrace.toml")
+    return _supervise(project, jobs, arguments)
+
+
+def _supervise(project: Project, jobs: list[str], arguments: argparse.Namespace) -> int:
+    with run_of(project, jobs, until_end=arguments.until_end, say=_note) as running:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: running.supervisor.stop())
+        running.start()
+        for job in jobs:
+            count = project.job(job).instances
+            _note(f"job {job}: {count} {'instance' if count == 1 else 'instances'} started")
+        exit_code = running.wait()
+        counts = {job: Progress(running.namespace).counts(job) for job in jobs}
+    if arguments.json:
+        print(json.dumps({"exit_code": exit_code, "jobs": counts}))
+    else:
+        for job, count in counts.items():
+            _note(
+                f"job {job}: "
+                + ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in count.items())
+            )
+    return exit_code
+
+
+def _run_instance(project: Project, job: str, number: int) -> int:
+    settings = project.job(job)
+    with Namespace.open(project.data) as namespace, opened_job(project, namespace, job, number) as opened:
+        instance = Instance(opened, namespace, instance=number, instances=settings.instances)
+        signal.signal(signal.SIGTERM, lambda *_: instance.stop())
+        # A terminal sends Ctrl-C to the whole group: the supervisor asks the instances to end, once.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        instance.run()
+    return 0
+
+
+def _note(line: str) -> None:
+    print(f"headrace: {line}", file=sys.stderr, flush=True)

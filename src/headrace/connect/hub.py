@@ -1,0 +1,84 @@
+"""Hubs as inputs and outputs.
+
+As an input a hub is ordered: a task per partition, an offset per event. As an output its block is delivered
+after the commit under the job's producer and sequence, so that a block sent twice is stored once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from headrace.connect.sink import Prepared, Rows
+from headrace.connect.source import Poll
+from headrace.events.formats.json import encode_lines
+from headrace.local.hub import Hub
+
+
+class HubSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hub", tag_field="kind"):
+    """``kind = "hub"``: `hub` names it (by default the name in the settings); made when missing.
+
+    `partitions` counts only when the hub is made; `retention_hours` 0 keeps events for ever. `key`, for an
+    output, names the column whose value chooses the partition.
+    """
+
+    hub: str | None = None
+    partitions: int = 4
+    retention_hours: float = 0
+    key: str | None = None
+
+
+class HubSource:
+    """Reads a hub's partitions."""
+
+    kind = "hub"
+
+    def __init__(self, input_name: str, hub: Hub) -> None:
+        self._input, self._hub = input_name, hub
+        self.place, self.partitions = hub.name, hub.partitions
+
+    def begin(self, partition: int) -> int:
+        """Return the offset of the oldest event that is still there."""
+        return self._hub.begins()[partition]
+
+    def end(self, partition: int) -> int:
+        """Return the offset that the next event will get."""
+        return self._hub.ends()[partition]
+
+    def poll(self, partition: int, offset: int, max_events: int, max_bytes: int) -> Poll | None:
+        """Return events from `offset` on, None when there are none yet."""
+        found = self._hub.read(partition, offset, max_events=max_events, max_bytes=max_bytes)
+        if not found.bodies:
+            return None
+        offsets = range(found.first_offset, found.first_offset + len(found.bodies))
+        return Poll(self._input, found.bodies, found.joined, found.enqueued_us, partition, offsets)
+
+    def close(self) -> None:
+        """Close the hub."""
+        self._hub.close()
+
+
+class HubSink:
+    """Publishes rows to a hub as JSON."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def prepare(self, rows: Rows) -> Prepared[bytes]:
+        """Encode the rows as JSON lines."""
+        return Prepared(encode_lines(rows.batch), rows.batch.height)
+
+    def deliver(self, block: bytes, producer: str, sequence: int) -> None:
+        """Publish the rows; a sequence that the hub has already is acknowledged without being stored."""
+        self._hub.publish_bodies(block.split(b"\n"), producer=producer, sequence=sequence)
+
+    def close(self) -> None:
+        """Close the hub."""
+        self._hub.close()
+
+
+def open_hub(folder: Path, name: str, settings: HubSettings) -> Hub:
+    """Open the hub that `settings` describe in `folder`, making it when it is missing."""
+    retention_s = settings.retention_hours * 3600 or None
+    return Hub.ensure(folder, settings.hub or name, partitions=settings.partitions, retention_s=retention_s)

@@ -1,0 +1,74 @@
+"""The contract of outputs: local ones are rows of the commit itself, remote ones are delivered after it.
+
+`prepare` does the work that needs no lock: it encodes the rows and sets aside those that cannot be written.
+A local sink then writes within the commit. The block of a remote sink is kept in the commit (the outbox) and
+delivered afterwards, in order, under a producer and a sequence that stay: a target that keeps them
+drops what it already has, so that the output is exactly once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar, runtime_checkable
+
+import polars as pl
+
+from headrace.events.batch import Batch
+from headrace.local.namespace import Transaction
+
+Payload = TypeVar("Payload")
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows for an output; `ids()` gives each row a text that stays the same when its input is read again."""
+
+    batch: Batch
+    ids: Callable[[], pl.Series]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared(Generic[Payload]):
+    """Rows ready to be written; `failures` names the rows (by index) that cannot be, and why."""
+
+    payload: Payload
+    rows: int
+    failures: Mapping[int, str] = field(default_factory=dict)
+
+
+@runtime_checkable
+class LocalSink(Protocol):
+    """An output that lives in the namespace."""
+
+    def prepare(self, rows: Rows) -> Prepared[object]:
+        """Encode the rows."""
+        ...
+
+    def write(self, tx: Transaction, prepared: Prepared[object]) -> None:
+        """Write what `prepare` made, within the commit."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+        ...
+
+
+@runtime_checkable
+class RemoteSink(Protocol):
+    """An output outside the namespace."""
+
+    def prepare(self, rows: Rows) -> Prepared[bytes]:
+        """Encode the rows as one block."""
+        ...
+
+    def deliver(self, block: bytes, producer: str, sequence: int) -> None:
+        """Hand the block over, durably. Raises Transient to be called again."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+        ...
+
+
+Sink = LocalSink | RemoteSink

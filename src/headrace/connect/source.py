@@ -1,0 +1,106 @@
+"""The contract of inputs: ordered ones have offsets, competing ones have leases.
+
+A source never blocks: a poll that finds nothing returns None, and the job asks again a little later. What a
+poll returned is acknowledged only after the commit that holds its results: an ordered source by the saved
+offset, a competing one by `finish` inside that commit. `close` is not guaranteed to be called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import polars as pl
+
+from headrace.local.namespace import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """Events read together, in order.
+
+    `bodies` are the payloads as published; `joined`, where known, is the same separated by newlines, no body
+    holding one. `arrival_us` has the arrival time of each, in microseconds since 1970 UTC. `offsets` are the
+    positions within `partition`: an integer per event, or the message id for a competing source, whose leases
+    are `leases`.
+    """
+
+    input: str
+    bodies: Sequence[bytes]
+    joined: bytes | None
+    arrival_us: pl.Series
+    partition: int
+    offsets: Sequence[int]
+    leases: Sequence[object] = ()
+
+    @property
+    def next_offset(self) -> int:
+        """The offset after the last event."""
+        return self.offsets[-1] + 1
+
+
+@runtime_checkable
+class OrderedSource(Protocol):
+    """An input whose events keep their offsets: it can be read again from any of them."""
+
+    kind: str
+    place: str  # the name of what it reads: the hub's, not the input's
+    partitions: int
+
+    def begin(self, partition: int) -> int:
+        """Return the offset of the oldest event that is still there."""
+        ...
+
+    def end(self, partition: int) -> int:
+        """Return the offset that the next event will get."""
+        ...
+
+    def poll(self, partition: int, offset: int, max_events: int, max_bytes: int) -> Poll | None:
+        """Return events from `offset` on, None when there are none yet."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+        ...
+
+
+@runtime_checkable
+class CompetingSource(Protocol):
+    """An input whose messages are leased: several instances share it, each message is finished once."""
+
+    kind: str
+    place: str  # the name of what it reads: the queue's, not the input's
+    input: str
+    visibility_timeout_s: float
+
+    def lease(self, max_events: int, max_bytes: int) -> Poll | None:
+        """Return messages that nobody else holds, None when there are none."""
+        ...
+
+    def renew(self, poll: Poll) -> None:
+        """Keep the messages of `poll` invisible to others for another while."""
+        ...
+
+    def finish(self, tx: Transaction, poll: Poll) -> None:
+        """Delete the messages within the commit; raises if one is no longer ours."""
+        ...
+
+    def release(self, poll: Poll) -> None:
+        """Give the messages back at once."""
+        ...
+
+    def reclaim(self) -> None:
+        """Give back what an earlier process of this instance still held when it died."""
+        ...
+
+    def exhausted(self) -> bool:
+        """Tell whether nothing waits and nothing is leased."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+        ...
+
+
+Source = OrderedSource | CompetingSource

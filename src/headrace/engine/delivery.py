@@ -1,0 +1,64 @@
+"""Delivering the outbox: blocks that a commit holds, handed to remote outputs in order, each exactly once.
+
+An instance has its own line of blocks (its own producer, a sequence that only grows), so that instances never
+wait for each other and a target that remembers the last sequence of a producer drops what it already has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from headrace.connect.sink import RemoteSink
+from headrace.faults import crash_point
+from headrace.local.namespace import Namespace, Transaction
+from headrace.local.progress import OutboxBlock, Progress
+
+
+class Delivery:
+    """The outbox of one instance of a job."""
+
+    def __init__(
+        self,
+        progress: Progress,
+        namespace: Namespace,
+        job: str,
+        line: str,
+        sinks: Mapping[str, RemoteSink],
+    ) -> None:
+        self._progress, self._namespace = progress, namespace
+        self._job, self._line, self._sinks = job, line, sinks
+        self._waiting: list[OutboxBlock] = []
+        self._delivered: list[int] = []
+        self._sequence = 0
+
+    def resume(self) -> None:
+        """Deliver what an earlier process of this instance committed and may not have delivered."""
+        self._sequence = self._progress.last_sequence(self._job, self._line)
+        self._waiting = self._progress.pending_outbox(self._job, self._line)
+        self.deliver()
+        self._forget()
+
+    def add(self, tx: Transaction, output: str, block: object) -> None:
+        """Keep a block in the commit; `deliver` sends it once the commit stands."""
+        assert isinstance(block, bytes)
+        self._sequence += 1
+        self._waiting.append(
+            self._progress.add_outbox(tx, self._job, self._line, output, self._sequence, block)
+        )
+        self._progress.done_outbox(tx, self._delivered)
+        self._delivered = []
+
+    def deliver(self) -> None:
+        """Send every waiting block, in order. Raises Transient when a target is not there."""
+        while self._waiting:
+            block = self._waiting[0]
+            producer = f"job:{self._job}:{block.output}:{self._line}"
+            self._sinks[block.output].deliver(block.block, producer, block.sequence)
+            crash_point("job.deliver.after_send")
+            self._delivered.append(self._waiting.pop(0).id)
+
+    def _forget(self) -> None:
+        if self._delivered:
+            with self._namespace.transaction() as tx:
+                self._progress.done_outbox(tx, self._delivered)
+            self._delivered = []

@@ -1,0 +1,150 @@
+"""Running the instances of jobs as processes: starting, watching, restarting and stopping them.
+
+An instance that dies (a signal, a crash) or that ends with the exit code for "try again" is started again,
+at once the first time and then after growing pauses; one that ends for a reason only a person can mend (a
+query, a row) stops its job, and the others of that job with it.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from headrace.clock import Clock, SystemClock
+
+POLL_S: Final = 0.05
+LONGEST_PAUSE_S: Final = 30.0
+FIRST_PAUSE_S: Final = 0.5
+
+#: An instance that ran this long was well; its next death is again its first.
+WELL_AFTER_S: Final = 30.0
+
+TRY_AGAIN: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """How to start one instance of a job."""
+
+    job: str
+    instance: int
+    arguments: Sequence[str]
+
+
+@dataclass(slots=True)
+class _Running:
+    command: Command
+    process: subprocess.Popen[bytes] | None = None
+    started_ns: int = 0
+    deaths: int = 0
+    restart_ns: int = 0
+    exit_code: int | None = None
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Keeps a set of instances running until they are done, or until it is told to stop.
+
+    `say` is told of restarts, one line each. Call `start`, then `watch` until it returns true.
+    """
+
+    commands: Sequence[Command]
+    say: Callable[[str], None] = lambda _: None
+    clock: Clock = field(default_factory=SystemClock)
+    _running: list[_Running] = field(default_factory=list)
+    _stopping: bool = False
+
+    def start(self) -> None:
+        """Start every instance."""
+        for command in self.commands:
+            running = _Running(command)
+            self._running.append(running)
+            self._launch(running)
+
+    def watch(self) -> bool:
+        """Look after the instances once, without waiting; true when all have ended for good."""
+        for running in self._running:
+            self._look_after(running)
+        return all(running.exit_code is not None for running in self._running)
+
+    def wait(self) -> int:
+        """Watch until all have ended; returns the worst exit code."""
+        while not self.watch():
+            self.clock.sleep(POLL_S)
+        return self.exit_code
+
+    def ended(self, job: str) -> bool:
+        """Tell whether every instance of `job` has ended for good."""
+        return all(r.exit_code is not None for r in self._running if r.command.job == job)
+
+    @property
+    def exit_code(self) -> int:
+        """The worst exit code of those that have ended: 0 when all ended well."""
+        return max((running.exit_code or 0 for running in self._running), default=0)
+
+    def stop(self) -> None:
+        """Ask every instance to finish its epoch and end; safe to call from a signal handler."""
+        self._stopping = True
+        for running in self._running:
+            if running.process is not None and running.process.poll() is None:
+                running.process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End every instance at once, as a power cut would; what they committed stands."""
+        self._stopping = True
+        for running in self._running:
+            if running.process is not None and running.process.poll() is None:
+                running.process.kill()
+                running.process.wait()
+
+    def _launch(self, running: _Running) -> None:
+        running.started_ns = self.clock.monotonic_ns()
+        running.process = subprocess.Popen(running.command.arguments, stdin=subprocess.DEVNULL)
+        if self._stopping:  # the request came while the process was being started
+            running.process.send_signal(signal.SIGTERM)
+
+    def _look_after(self, running: _Running) -> None:
+        if running.exit_code is not None:
+            return
+        if running.process is None:
+            if self._stopping:
+                running.exit_code = 0
+            elif self.clock.monotonic_ns() >= running.restart_ns:
+                self._launch(running)
+            return
+        code = running.process.poll()
+        if code is not None:
+            self._ended(running, code)
+
+    def _ended(self, running: _Running, code: int) -> None:
+        if code >= 0 and code != TRY_AGAIN:
+            running.exit_code = code
+            if code != 0:
+                self._stop_job(running.command.job)
+            return
+        if self._stopping:
+            running.exit_code = max(code, 0)
+            return
+        now_ns = self.clock.monotonic_ns()
+        lived_s = (now_ns - running.started_ns) / 1e9
+        running.deaths = 1 if lived_s > WELL_AFTER_S else running.deaths + 1
+        pause_s = (
+            0.0 if running.deaths == 1 else min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (running.deaths - 2))
+        )
+        running.process, running.restart_ns = None, now_ns + int(pause_s * 1e9)
+        reason = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        name = f"{running.command.job}, instance {running.command.instance}"
+        self.say(f"{name}: {reason}; starting it again" + (f" in {pause_s:g} s" if pause_s else ""))
+
+    def _stop_job(self, job: str) -> None:
+        for running in self._running:
+            process = running.process
+            if running.command.job != job or running.exit_code is not None:
+                continue
+            if process is None:
+                running.exit_code = 0
+            elif process.poll() is None:
+                process.send_signal(signal.SIGTERM)

@@ -1,0 +1,163 @@
+"""Running a whole script on finite data, in this process: the function behind ``headrace.query``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from headrace.engine.expressions import RowError, evaluate
+from headrace.engine.program import Program
+from headrace.errors import DataError, UserError, did_you_mean
+from headrace.events.batch import DTYPES, ORIGIN, TIME, Batch, ValueType
+from headrace.events.formats import json
+from headrace.models.python import PythonFunction
+from headrace.models.scorer import Scorer
+from headrace.sql.bind import bind
+from headrace.sql.plan import Cast, ColumnRef, Relation, Scan, Script, children
+
+Input = Sequence[Mapping[str, Any]] | pl.DataFrame | str | Path
+Function = Callable[..., Any] | Scorer
+
+#: The arrival time of an event, where it carries one; the timestamp of queries without TIMESTAMP BY.
+ARRIVAL: Final = "EventEnqueuedUtcTime"
+
+_DATETIME: Final = DTYPES[ValueType.DATETIME]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Mapping[str, list[dict[str, Any]]]):
+    """The rows of each output: ``answer["output"]`` as dicts, ``answer.frame("output")`` as a frame."""
+
+    batches: Mapping[str, Batch]
+
+    def __getitem__(self, output: str) -> list[dict[str, Any]]:
+        return json.rows(self._batch(output))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def frame(self, output: str) -> pl.DataFrame:
+        """Return an output as a frame; a column whose values have several types is refused."""
+        batch = self._batch(output)
+        columns = [column for column in batch.columns if not column.name.startswith("@")]
+        for column in columns:
+            if len(column.planes) > 1:
+                raise DataError(
+                    f"column {column.name!r} of output {output!r} mixes {', '.join(column.planes)}: a frame "
+                    "has one type a column. CAST it in the query, or read the rows"
+                )
+        return batch.frame.select(
+            pl.col(column.physicals[0]).alias(column.name)
+            if column.planes
+            else pl.lit(None).alias(column.name)
+            for column in columns
+        )
+
+    def _batch(self, output: str) -> Batch:
+        if output not in self.batches:
+            raise KeyError(f"no output is called {output!r}; there are {', '.join(self.batches)}")
+        return self.batches[output]
+
+
+def query(
+    sql: str, inputs: Mapping[str, Input], *, functions: Mapping[str, Function] | None = None
+) -> Answer:
+    """Run a script on finite inputs and return the rows of its outputs.
+
+    `inputs` maps a name to rows (dicts), a Polars frame, or the path of a JSON, CSV or Parquet file; events
+    are taken in order of their timestamps, ties in the order given. `functions` maps a name to a Python
+    function or a model. Raises QueryError for a script that must be refused, DataError when a row makes it
+    stop, UserError for an input that cannot be read.
+    """
+    called = {name: _scorer(name, function) for name, function in (functions or {}).items()}
+    script = bind(sql, functions=called, inputs=inputs)
+    batches = _timed(script, {name: _batch(name, data) for name, data in inputs.items()})
+    try:
+        results = Program(script, called).run(batches)
+    except RowError as error:
+        raise DataError(str(error)) from None
+    if results.failures:
+        first = results.failures[0]
+        raise DataError(f"event {first.origin + 1} could not be scored: {first.reason}")
+    empty = Batch(pl.DataFrame(), ())
+    return Answer({output.name: results.outputs.get(output.name, empty) for output in script.outputs})
+
+
+def _scorer(name: str, function: Function) -> Scorer:
+    if hasattr(function, "score"):
+        return function
+    return PythonFunction(name, function)
+
+
+def _batch(name: str, data: Input) -> Batch:
+    if isinstance(data, str | Path):
+        return _file(name, Path(data))
+    if isinstance(data, pl.DataFrame):
+        return json.from_rows(data.to_dicts())
+    return json.from_rows(data)
+
+
+def _file(name: str, path: Path) -> Batch:
+    readers: dict[str, Callable[[Path], pl.DataFrame]] = {".parquet": pl.read_parquet, ".csv": _read_csv}
+    try:
+        if path.suffix in readers:
+            return json.from_rows(readers[path.suffix](path).to_dicts())
+        if path.suffix in {".json", ".jsonl", ".ndjson"}:
+            decoded = json.JsonDecoder().decode([path.read_bytes()])
+        else:
+            hint = did_you_mean(path.suffix, [*readers, ".json", ".jsonl"])
+            raise UserError(f"input {name!r}: {path} is not JSON, CSV or Parquet by its suffix. {hint}")
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise UserError(f"input {name!r}: cannot read {path}: {error}") from None
+    if decoded.rejects:
+        raise DataError(f"input {name!r}: {path}: {decoded.rejects[0].reason}")
+    return decoded.batch
+
+
+def _read_csv(path: Path) -> pl.DataFrame:
+    return pl.read_csv(path, infer_schema=False)
+
+
+def _timed(script: Script, batches: Mapping[str, Batch]) -> dict[str, Batch]:
+    """Give every event its number and timestamp, and put each input in order of time.
+
+    An event whose timestamp is no datetime is dropped, as the service does.
+    """
+    timestamps = {scan.input.casefold(): scan.timestamp for scan in _scans(script)}
+    ready = {}
+    for name, batch in batches.items():
+        numbers = pl.int_range(batch.height, dtype=pl.Int64, eager=True).alias(ORIGIN)
+        numbered = Batch(batch.frame.with_columns(numbers), batch.columns)
+        timestamp = timestamps.get(name.casefold()) or ColumnRef(ARRIVAL)
+        [planes] = evaluate([Cast(timestamp, ValueType.DATETIME, safe=True)], numbered, script.text)
+        times = planes.get(ValueType.DATETIME)
+        if times is None and not numbered.named(ARRIVAL):
+            times = pl.repeat(
+                datetime.now(UTC).replace(tzinfo=None), batch.height, dtype=_DATETIME, eager=True
+            )
+        elif times is None:
+            times = pl.repeat(None, batch.height, dtype=_DATETIME, eager=True)
+        timed = numbered.frame.with_columns(times.alias(TIME)).drop_nulls(TIME)
+        ready[name] = Batch(timed.sort(TIME, maintain_order=True), batch.columns)
+    return ready
+
+
+def _scans(script: Script) -> Iterator[Scan]:
+    for part in (*script.steps, *script.outputs):
+        yield from _scans_below(part.relation)
+
+
+def _scans_below(relation: Relation) -> Iterator[Scan]:
+    if isinstance(relation, Scan):
+        yield relation
+    for child in children(relation):
+        if isinstance(child, Relation):
+            yield from _scans_below(child)

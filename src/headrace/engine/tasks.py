@@ -1,0 +1,189 @@
+"""The tasks of an instance: the partitions that it reads, each owned, fenced and positioned.
+
+A query without state is cut into one task per partition of its ordered inputs. Instances share the tasks
+evenly and take over those whose owner is gone. A task whose owners died several times without progress is
+read in ever smaller pieces until the event that kills them stands alone; that one is set aside.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from headrace.clock import Clock
+from headrace.connect.source import OrderedSource, Poll
+from headrace.errors import Transient
+from headrace.limits import STARTS_WITHOUT_PROGRESS
+from headrace.local.namespace import Transaction
+from headrace.local.progress import Ownership, Progress
+
+#: How long a task of another instance may stand unowned before this one takes it.
+TAKE_OVER_AFTER_S: Final = 3.0
+
+#: The first batch of a start is at most this large: a slow model soon shows a result, and an event that
+#: kills the process before anything was committed is within as many.
+FIRST_BATCH_ROWS: Final = 64
+
+
+@dataclass(slots=True)
+class Task:
+    """One partition of an ordered input that this instance owns."""
+
+    input: str
+    partition: int
+    source: OrderedSource
+    ownership: Ownership
+    offset: int
+    starts: int
+    suspect_end: int | None = None
+    piece_rows: int = FIRST_BATCH_ROWS
+
+    @property
+    def name(self) -> str:
+        """The task's name in the namespace."""
+        return task_name(self.input, self.partition)
+
+    @property
+    def kills_alone(self) -> bool:
+        """Whether the next event, read alone, has already killed its reader."""
+        return self.suspect_end == self.offset + 1 and self.piece_rows == 0
+
+
+def task_name(input_name: str, partition: int) -> str:
+    """Return the name of the task that reads a partition of an input."""
+    return f"{input_name}/{partition}"
+
+
+class Tasks:
+    """All tasks of a job, as one instance sees them."""
+
+    def __init__(
+        self,
+        progress: Progress,
+        job: str,
+        sources: Mapping[str, OrderedSource],
+        owner: str,
+        share: tuple[int, int],
+        clock: Clock,
+    ) -> None:
+        self._progress, self._job, self._owner, self._clock = progress, job, owner, clock
+        self._instance, self._instances = share
+        self._sources = sources
+        self._free = [
+            (name, partition) for name, source in sources.items() for partition in range(source.partitions)
+        ]
+        self._all = list(self._free)
+        self._own_only_until_ns = clock.monotonic_ns() + int(TAKE_OVER_AFTER_S * 1e9)
+        self.owned: list[Task] = []
+
+    def acquire(self) -> None:
+        """Take what is ours to take: first our share, after a while also what nobody owns."""
+        ours_only = self._clock.monotonic_ns() < self._own_only_until_ns
+        for index, (name, partition) in enumerate(self._all):
+            if (name, partition) not in self._free:
+                continue
+            if ours_only and index % self._instances != self._instance:
+                continue
+            task = self._acquired(name, partition)
+            if task is not None:
+                self._free.remove((name, partition))
+                self.owned.append(task)
+
+    def _acquired(self, name: str, partition: int) -> Task | None:
+        task = task_name(name, partition)
+        try:
+            ownership = self._progress.acquire(self._job, task, self._owner)
+        except Transient:
+            return None
+        source = self._sources[name]
+        known = self._progress.positions(self._job, task)
+        offset = max(known.get((name, partition), 0), source.begin(partition))
+        starts = self._progress.count_start(self._job, task)
+        taken = Task(name, partition, source, ownership, offset, starts)
+        self._suspect(taken)
+        return taken
+
+    def _suspect(self, task: Task) -> None:
+        """Decide, from how earlier starts ended, whether an event of this task kills its reader."""
+        probe = self._progress.probe(self._job, task.name)
+        if probe is not None and probe[0] == task.offset:
+            task.suspect_end = probe[1]
+            task.piece_rows = (probe[1] - probe[0]) // 2
+        elif task.starts > STARTS_WITHOUT_PROGRESS:
+            task.suspect_end = task.offset + FIRST_BATCH_ROWS
+            task.piece_rows = FIRST_BATCH_ROWS // 2
+
+    def read(self, max_events: int, max_bytes: int) -> list[Poll]:
+        """Return what there is to read, bounded in all; a suspected task is read alone, piece by piece."""
+        for task in self.owned:
+            if task.suspect_end is not None and (poll := self._piece(task, max_bytes)) is not None:
+                return [poll]
+        polls: list[Poll] = []
+        for task in self.owned:
+            if task.suspect_end is not None or max_events <= 0 or max_bytes <= 0:
+                continue
+            poll = task.source.poll(task.partition, task.offset, max_events, max_bytes)
+            if poll is not None:
+                polls.append(poll)
+                max_events -= len(poll.bodies)
+                max_bytes -= sum(map(len, poll.bodies))
+        self.owned = self.owned[1:] + self.owned[:1]  # so that no partition starves the others
+        return polls
+
+    def _piece(self, task: Task, max_bytes: int) -> Poll | None:
+        assert task.suspect_end is not None
+        rows = max(1, min(task.piece_rows, task.suspect_end - task.offset))
+        poll = task.source.poll(task.partition, task.offset, rows, max_bytes)
+        if poll is not None and not task.kills_alone:
+            self._progress.save_probe(self._job, task.name, task.offset, poll.next_offset)
+        return poll
+
+    def killer(self, poll: Poll) -> bool:
+        """Tell whether `poll` is a single event that killed its reader when it was read alone."""
+        task = self._task(poll)
+        return task is not None and task.kills_alone and len(poll.bodies) == 1
+
+    def save(self, tx: Transaction, polls: Sequence[Poll]) -> None:
+        """Within the commit: check that every task is still ours, and save where to go on."""
+        for poll in polls:
+            task = self._task(poll)
+            if task is not None:
+                task.ownership.check(tx)
+                ranges = json.dumps({task.input: [poll.partition, poll.offsets[0], poll.next_offset]})
+                self._progress.record_epoch(
+                    tx, self._job, task.name, ranges, {(task.input, task.partition): poll.next_offset}
+                )
+
+    def advance(self, polls: Sequence[Poll]) -> None:
+        """After the commit: go on behind what it holds."""
+        for poll in polls:
+            task = self._task(poll)
+            if task is not None:
+                task.offset, task.starts = poll.next_offset, 0
+                if task.suspect_end is not None and task.offset >= task.suspect_end:
+                    task.suspect_end, task.piece_rows = None, FIRST_BATCH_ROWS
+
+    def _task(self, poll: Poll) -> Task | None:
+        for task in self.owned:
+            if task.input == poll.input and task.partition == poll.partition:
+                return task
+        return None
+
+    def at_end(self) -> bool:
+        """Tell whether every task of the job, whoever owns it, has been read to the end of its partition."""
+        for name, partition in self._all:
+            position = self._progress.positions(self._job, task_name(name, partition))
+            source = self._sources[name]
+            done = max(position.get((name, partition), 0), source.begin(partition))
+            if done < source.end(partition):
+                return False
+        return True
+
+    def release(self) -> None:
+        """Give all tasks back; what ended well does not count as a start without progress."""
+        for task in self.owned:
+            self._progress.forget_starts(self._job, task.name)
+            task.ownership.release()
+        self.owned.clear()

@@ -1,0 +1,146 @@
+"""A project: ``headrace.toml`` made into typed settings, and the table of connectors.
+
+::
+
+    [project]                      # optional
+    data = ".headrace"             # the folder of hubs, queues, tables and commits
+
+    [inputs.papers]
+    kind = "hub"
+
+    [outputs.scimlevents]
+    kind = "table"
+    row_key = "id"
+
+    [functions.classify]
+    model = "papers"
+
+    [jobs.classify]
+    query = "classify.sql"         # or sql = "SELECT ..."
+    instances = 2
+
+An error carries the path of the key, what was expected there and the nearest name.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from headrace.errors import UserError, did_you_mean
+from headrace.project.running import run_of
+from headrace.project.settings import (
+    INPUT_KINDS,
+    OUTPUT_KINDS,
+    FunctionSettings,
+    InputSettings,
+    JobSettings,
+    OutputSettings,
+    ProjectSettings,
+    PublishSettings,
+)
+from headrace.project.values import convert, expanded, section
+from headrace.sql.bind import bind
+from headrace.sql.plan import Script
+
+FILE_NAME: Final = "headrace.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project's settings, each checked; nothing is opened yet."""
+
+    file: Path
+    data: Path
+    inputs: Mapping[str, InputSettings]
+    outputs: Mapping[str, OutputSettings]
+    functions: Mapping[str, FunctionSettings]
+    jobs: Mapping[str, JobSettings]
+    publish: PublishSettings = field(default_factory=PublishSettings)
+
+    @classmethod
+    def load(cls, path: str | Path = FILE_NAME) -> Project:
+        """Read a ``headrace.toml``, or the one in a folder. Raises `UserError` with the key's path."""
+        file = Path(path)
+        file = file / FILE_NAME if file.is_dir() else file
+        try:
+            text = file.read_text("utf-8")
+        except FileNotFoundError:
+            raise UserError(
+                f"there is no {file}. `headrace new FOLDER` makes a project; `--project PATH` names another"
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"cannot read {file}: {error}") from None
+        try:
+            document = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise UserError(f"{file} is not TOML: {error}") from None
+        return cls._from_document(file.resolve(), document)
+
+    @classmethod
+    def _from_document(cls, file: Path, document: dict[str, Any]) -> Project:
+        document = expanded(document, file.parent, "")
+        sections = ("project", "inputs", "outputs", "functions", "jobs", "publish")
+        for name in document:
+            if name not in sections:
+                raise UserError(
+                    f"{name}: no such section; there are {', '.join(sections)}. "
+                    f"{did_you_mean(name, sections)}".rstrip()
+                )
+        own = convert(document.get("project", {}), ProjectSettings, "project")
+        return cls(
+            file=file,
+            data=(file.parent / own.data).resolve(),
+            inputs=section(document, "inputs", INPUT_KINDS),
+            outputs=section(document, "outputs", OUTPUT_KINDS),
+            functions=section(document, "functions", FunctionSettings),
+            jobs=section(document, "jobs", JobSettings),
+            publish=convert(document.get("publish", {}), PublishSettings, "publish"),
+        )
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the paths in the settings start from."""
+        return self.file.parent
+
+    def job(self, name: str) -> JobSettings:
+        """Return a job's settings. Raises `UserError` with the nearest name."""
+        if name not in self.jobs:
+            known = ", ".join(self.jobs) or "none"
+            raise UserError(f"no job is called {name!r}; there are: {known}. {did_you_mean(name, self.jobs)}")
+        return self.jobs[name]
+
+    def script(self, job: str) -> Script:
+        """Read and bind a job's query. Raises `QueryError` at its place, `UserError` for settings."""
+        text = self._query_text(job)
+        return bind(text, functions=self.functions, inputs=self.inputs, outputs=self.outputs)
+
+    def _query_text(self, job: str) -> str:
+        settings = self.job(job)
+        if (settings.query is None) == (settings.sql is None):
+            raise UserError(f'jobs.{job}: give either query = "file.sql" or sql = "SELECT ..."')
+        if settings.instances < 1:
+            raise UserError(f"jobs.{job}.instances: expected 1 or more, found {settings.instances}")
+        if settings.sql is not None:
+            return settings.sql
+        assert settings.query is not None
+        file = self.folder / settings.query
+        try:
+            return file.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"jobs.{job}.query: cannot read {file}: {error}") from None
+
+    def run(self, until: str | None = None) -> int:
+        """Run all jobs, each instance in a process of its own; returns the worst exit code.
+
+        With ``until="end"`` a job ends when its inputs have been read to the end; otherwise it runs until
+        `headrace stop`, or until this process is interrupted.
+        """
+        if until not in (None, "end"):
+            raise UserError(f'until: expected None or "end", found {until!r}')
+        with run_of(self, list(self.jobs), until_end=until == "end") as run:
+            run.start()
+            return run.wait()

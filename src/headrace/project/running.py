@@ -1,0 +1,126 @@
+"""Running a project's jobs: a process per instance, upstream jobs ending before those that read from them."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from headrace.clock import Clock, SystemClock
+from headrace.connect.hub import HubSettings
+from headrace.connect.queue import QueueSettings
+from headrace.engine.instances import POLL_S, Command, Supervisor
+from headrace.local.namespace import Namespace
+from headrace.local.progress import Progress
+from headrace.project.settings import InputSettings, OutputSettings
+
+if TYPE_CHECKING:  # a project runs itself through this module
+    from headrace.project.project import Project
+
+#: The lock that says a job is being run, so that it is not run twice.
+RUN_TASK: Final = "run"
+
+Place = tuple[str, str]
+
+
+@dataclass(slots=True)
+class Run:
+    """Jobs of a project while they run. With `until_end` each job ends when its inputs have been read."""
+
+    project: Project
+    namespace: Namespace
+    jobs: Sequence[str]
+    until_end: bool = False
+    say: Callable[[str], None] = lambda _: None
+    clock: Clock = field(default_factory=SystemClock)
+    supervisor: Supervisor = field(init=False)
+    _ending: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.supervisor = Supervisor(_commands(self.project, self.jobs), self.say, self.clock)
+
+    def start(self) -> None:
+        """Start every instance of every job."""
+        for job in self.jobs:
+            Progress(self.namespace).clear_stop(job)
+        self.supervisor.start()
+
+    def watch(self) -> bool:
+        """Look after the jobs once, without waiting; true when all have ended."""
+        done = self.supervisor.watch()
+        if self.until_end and not done:
+            self._end_in_order()
+        return done
+
+    def wait(self) -> int:
+        """Watch until all jobs have ended; returns the worst exit code."""
+        while not self.watch():
+            self.clock.sleep(POLL_S)
+        return self.supervisor.exit_code
+
+    def _end_in_order(self) -> None:
+        """Ask a job to end at the end of its inputs once nothing writes to them any more."""
+        ended = {job for job in self.jobs if self.supervisor.ended(job)}
+        for job in self.jobs:
+            if job not in self._ending and _upstream(self.project, job, self.jobs) <= ended:
+                self._ending.add(job)
+                Progress(self.namespace).request_stop(job, "end")
+
+
+@contextlib.contextmanager
+def run_of(
+    project: Project,
+    jobs: Sequence[str],
+    *,
+    until_end: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[Run]:
+    """Check the jobs, open the namespace and hold the jobs' locks; whatever still runs at the end is stopped.
+
+    Raises `UserError` for settings and queries, `Transient` when a job is being run already.
+    """
+    for job in jobs:
+        project.script(job)
+    with Namespace.open(project.data) as namespace, contextlib.ExitStack() as stack:
+        progress = Progress(namespace)
+        for job in jobs:
+            ownership = progress.acquire(job, RUN_TASK, "headrace run")
+            stack.callback(ownership.release)
+        run = Run(project, namespace, jobs, until_end, say)
+        try:
+            yield run
+        finally:
+            run.supervisor.stop()
+            run.supervisor.wait()
+
+
+def _commands(project: Project, jobs: Sequence[str]) -> list[Command]:
+    start = [sys.executable, "-m", "headrace.cli", "run", "--project", str(project.file)]
+    return [
+        Command(job, instance, [*start, job, "--instance", str(instance)])
+        for job in jobs
+        for instance in range(project.job(job).instances)
+    ]
+
+
+def _upstream(project: Project, job: str, jobs: Sequence[str]) -> set[str]:
+    """Return the jobs whose outputs are inputs of `job`."""
+    read = {_place(name, project.inputs[name]) for name in project.script(job).inputs} - {None}
+    return {
+        other
+        for other in jobs
+        if other != job
+        and read & {_place(o.name, project.outputs[o.name]) for o in project.script(other).outputs}
+    }
+
+
+def _place(name: str, settings: InputSettings | OutputSettings) -> Place | None:
+    match settings:
+        case HubSettings():
+            return ("hub", settings.hub or name)
+        case QueueSettings():
+            return ("queue", settings.queue or name)
+        case _:
+            return None

@@ -1,0 +1,58 @@
+"""The settings of ``headrace.toml``, section by section, and the table of connectors."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from headrace.connect.console import ConsoleSettings
+from headrace.connect.hub import HubSettings
+from headrace.connect.queue import QueueSettings
+from headrace.connect.table import TableSettings
+
+InputSettings = HubSettings | QueueSettings
+OutputSettings = TableSettings | QueueSettings | HubSettings | ConsoleSettings
+
+#: The connectors, by the word that `kind` has.
+INPUT_KINDS: Final[dict[str, type[InputSettings]]] = {"hub": HubSettings, "queue": QueueSettings}
+OUTPUT_KINDS: Final[dict[str, type[OutputSettings]]] = {
+    "table": TableSettings,
+    "queue": QueueSettings,
+    "hub": HubSettings,
+    "console": ConsoleSettings,
+}
+
+
+class FunctionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A function of queries: a `model` (shipped name or path), or a Python function as ``file.py:name``.
+
+    With `batch` the Python function takes a list of argument tuples and returns a result for each.
+    """
+
+    model: str | None = None
+    python: str | None = None
+    batch: bool = False
+
+
+class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A job: its query as a file or in place, and the number of processes that run it."""
+
+    query: str | None = None
+    sql: str | None = None
+    instances: int = 1
+
+
+class ProjectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Settings of the project as a whole; `data` is the folder of all that it stores."""
+
+    data: str = ".headrace"
+
+
+class PublishSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The HTTP publishing endpoint: `keys` maps key names to shared secrets."""
+
+    host: str = "127.0.0.1"
+    port: int = 8710
+    keys: dict[str, str] = {}
+    max_body_bytes: int = 1_048_576
