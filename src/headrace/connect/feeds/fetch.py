@@ -30,7 +30,8 @@ ACCEPT: Final = "application/atom+xml, application/rss+xml, application/xml;q=0.
 API_PAUSE_S: Final = 3.0
 
 MAX_REDIRECTS: Final = 5
-MAX_URL_CHARS: Final = 2_048
+#: The address is in every event of its feed.
+MAX_URL_CHARS: Final = 1_000
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 

@@ -1,30 +1,20 @@
-"""Polling a feed: politely, and each paper once.
+"""Polling a feed: politely, and without asking twice for what was found.
 
 Polite: conditional requests, the server's Retry-After and max-age, the channel's ttl, skipHours and
 skipDays, at most one request per `interval_s`, back-off with jitter after an error. A poll never waits: one
 that is too early asks nothing and returns nothing.
 
-Once: a paper must be in the hub exactly once although a process can die between any two lines, and the feed
-can read differently when it comes back. So a block of events is *written down before it is published*:
-
-1. `poll` returns events together with a state that holds them as `pending` under the next `sequence`;
-2. the caller saves that state, publishes the events as producer ``feed:<url>`` with that sequence;
-3. the caller acknowledges, which clears `pending`, and saves again.
-
-While a block is pending, `poll` asks the network nothing and returns that block again: the same bytes under
-the same sequence, which the hub drops if it has them. Death before 2 loses nothing, since the state that
-remembers the papers also holds their events; death after it doubles nothing. Saving after publishing alone
-would not do: the block to repeat would be computed from another answer of the feed, and the hub would drop
-it, new papers and all. A state older than the hub (a restored copy, a deleted file) shows by the hub's last
-sequence; it is then brought up from the events in the hub themselves. `publish_new` does all of this.
+What a poll finds stays in its state as `pending`, and is returned by every poll, until it is acknowledged:
+`publish.py` says why.
 """
 
 from __future__ import annotations
 
+import hashlib
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 from msgspec.structs import replace
 
@@ -35,7 +25,7 @@ from headrace.connect.feeds.parse import Feed, parse_feed
 from headrace.connect.feeds.schedule import FURTHEST_DUE_S, backoff_s, next_poll_us, wished_wait_s
 from headrace.connect.feeds.state import FeedState, recovered, unseen
 from headrace.errors import DataError, HeadraceError, Transient, UserError
-from headrace.limits import MAX_EVENT_BYTES
+from headrace.limits import MAX_EVENT_BYTES, MAX_PRODUCER_CHARS
 
 #: arXiv's feeds change once a day; a quarter of an hour is soon enough for any.
 DEFAULT_INTERVAL_S: Final = 900.0
@@ -62,7 +52,7 @@ class Polled:
 
 
 class FeedPoller:
-    """Asks one feed for its papers; see the module for what the caller does with them."""
+    """Asks one feed for its papers; `publish_new` brings what it finds into a hub."""
 
     def __init__(
         self,
@@ -81,13 +71,18 @@ class FeedPoller:
             )
         self.url = url
         self.state = state or FeedState(url=url)
+        if self.state.url != url:
+            raise UserError(f"the state of the feed {self.state.url} was handed to {url}")
         self._fetch, self._clock, self._jitter = fetch, clock, jitter
         self._interval_s = max(interval_s, API_PAUSE_S) if is_api_url(url) else interval_s
 
     @property
     def producer(self) -> str:
-        """The producer id under which the events of this feed are published."""
-        return f"feed:{self.url}"
+        """The producer id under which the events of this feed are published, ``feed:<url>``."""
+        name = f"feed:{self.url}"
+        if len(name) <= MAX_PRODUCER_CHARS:
+            return name
+        return f"feed:sha256:{hashlib.sha256(self.url.encode()).hexdigest()}"
 
     def wait_s(self) -> float:
         """Return the seconds until the feed may be asked again, 0 if now."""
@@ -118,7 +113,7 @@ class FeedPoller:
         return self.state
 
     def catch_up(self, bodies: Iterable[bytes], sequence: int) -> None:
-        """Bring a state that is older than the hub up to the `bodies` that the hub holds."""
+        """Make the state agree with a hub whose events are `bodies` and whose last block is `sequence`."""
         self.state = recovered(self.state, bodies, sequence, self._clock.now_us())
 
     def _conditions(self) -> dict[str, str]:
@@ -176,38 +171,3 @@ def _feed(response: Response, url: str) -> Feed | None:
         pass
     problem = f"{url} answered with HTTP status {response.status}"
     raise Transient(problem) if passing else UserError(f"{problem}; check the address")
-
-
-class PaperHub(Protocol):
-    """What publishing needs of a hub: idempotence by producer and sequence."""
-
-    def last_sequence(self, producer: str) -> int | None:
-        """Return the sequence of the producer's last block, None if it has none."""
-        ...
-
-    def publish_bodies(self, bodies: Sequence[bytes], *, producer: str, sequence: int) -> object:
-        """Publish a block, or do nothing if the producer's `sequence` is already there."""
-        ...
-
-
-def publish_new(
-    poller: FeedPoller,
-    hub: PaperHub,
-    save: Callable[[FeedState], None],
-    published: Callable[[], Iterable[bytes]],
-) -> Polled:
-    """Poll once and publish what is new, each paper once whatever dies on the way.
-
-    `save` makes a state durable. `published` reads the bodies that the hub holds; it is called only for a
-    state that is older than the hub. Returns what the poll gave; its error is for the caller to show.
-    """
-    last = hub.last_sequence(poller.producer) or 0
-    if last > poller.state.sequence:
-        poller.catch_up(published(), last)
-    polled = poller.poll()
-    if polled.outcome != "waiting":
-        save(polled.state)
-    if polled.events:
-        hub.publish_bodies(polled.events, producer=poller.producer, sequence=polled.state.sequence)
-        save(poller.acknowledge())
-    return polled

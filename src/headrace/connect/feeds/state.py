@@ -83,12 +83,14 @@ def unseen(
 
 
 def recovered(state: FeedState, bodies: Iterable[bytes], sequence: int, now_us: int) -> FeedState:
-    """Return `state` brought up to what the hub holds: `bodies` are its events, `sequence` the last block.
+    """Return `state` made to agree with a hub: `bodies` are its events, `sequence` the feed's last block.
 
-    Events of other feeds, and bodies that are no papers, are passed over.
+    A state older than the hub learns what it holds; one that is ahead of it, the hub having been made anew
+    or put back, forgets all that is not in it. Events of other feeds, and bodies that are no papers, are
+    passed over. The next poll asks for the whole feed.
     """
     papers = (paper for body in bodies if (paper := _paper(body)) and paper.feed == state.url)
-    _, seen = unseen(papers, state.seen, now_us)
+    _, seen = unseen(papers, state.seen if sequence > state.sequence else {}, now_us)
     return msgspec.structs.replace(
         state, sequence=sequence, pending=(), seen=seen, etag=None, last_modified=None
     )
