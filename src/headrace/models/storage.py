@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from headrace.errors import UserError, did_you_mean
 from headrace.limits import MAX_MODEL_BYTES
+from headrace.local.files import replacing
 from headrace.models.linear import LinearClassifier, LinearModel
 
 #: Models that come with the package, by name.
@@ -82,16 +83,8 @@ def load_model(model: str | Path) -> LinearClassifier:
 def save_model(model: LinearModel, path: Path) -> int:
     """Write `model` to `path`, whole or not at all, and return the size in bytes."""
     content = encode_model(model)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise UserError(f"cannot write the model {path}: {error.strerror}") from None
+    with replacing(path) as file:
+        file.write(content)
     return len(content)
 
 

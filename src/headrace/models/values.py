@@ -54,7 +54,7 @@ class PlaneBuilder:
         self._planes: dict[ValueType, list[object]] = {}
 
     def put(self, row: int, value: object) -> None:
-        """Set the result of `row`; raises ValueError, leaving it NULL, for what no value of a query can hold."""
+        """Set the result of `row`; raises ValueError, leaving it NULL, for what no query value can be."""
         if value is None:
             return
         type_, stored = _stored(value)
