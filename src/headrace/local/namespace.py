@@ -25,9 +25,6 @@ FORMAT: Final = 1
 
 _FILE: Final = "namespace.db"
 
-#: Pages kept in memory: keyed upserts touch the whole key index of a table at random.
-_CACHE_KIB: Final = 64 * 1024
-
 _SYSTEM_CLOCK: Final = SystemClock()
 
 _Row = TypeVar("_Row")
@@ -51,8 +48,6 @@ class Namespace:
         self.folder = folder
         self.clock = clock
         self._database = Database(folder / _FILE, schema=script("namespace.sql"), version=FORMAT)
-        with self._database.read() as connection:
-            connection.pragma("cache_size", -_CACHE_KIB)
 
     @classmethod
     def open(cls, folder: Path, *, clock: Clock = _SYSTEM_CLOCK, create: bool = True) -> Self:

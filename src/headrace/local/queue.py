@@ -69,7 +69,7 @@ WHERE receipt = ? AND id IN (SELECT value FROM carray(?))
 _RECLAIM: Final = """
 UPDATE message SET hidden_until_us = NULL, receipt = NULL
 WHERE queue_id = (SELECT id FROM queue WHERE name = ?)
-  AND hidden_until_us IS NOT NULL AND receipt IS NOT NULL AND owner = ?
+  AND hidden_until_us > ? AND receipt IS NOT NULL AND owner = ?
 """
 
 _CURRENT: Final = "SELECT id FROM message WHERE receipt = ? AND id IN (SELECT value FROM carray(?))"
@@ -337,7 +337,7 @@ class Queue:
         Their deliveries stay counted: one of them may be what it died of.
         """
         with self._namespace.transaction() as tx:
-            tx.connection.execute(_RECLAIM, (self.name, owner))
+            tx.connection.execute(_RECLAIM, (self.name, tx.now_us, owner))
             return tx.connection.changes()
 
     def depth(self) -> Depth:
