@@ -147,11 +147,11 @@ def seal(
     properties: Sequence[Properties | None] | None = None,
 ) -> Sealed:
     """Pack events into a block; `keys` and `properties` have an entry for each event or are None."""
-    raw = b"\n".join(bodies)
-    lengths = None
-    if raw.count(b"\n") >= len(bodies):
-        raw = b"".join(bodies)
+    raw, lengths = b"".join(bodies), None
+    if b"\n" in raw:
         lengths = np.fromiter(map(len, bodies), dtype="<u4", count=len(bodies)).tobytes()
+    else:
+        raw = b"\n".join(bodies)
     payload = _codecs.compress(raw)
     if len(payload) >= len(raw):
         payload = raw

@@ -200,13 +200,16 @@ def blocks(columns: Columns, *, partition: int | None, spare: int, partitions: i
 
 
 def _block_sized(columns: Columns) -> Iterator[Columns]:
+    if len(columns.bodies) <= MAX_BLOCK_EVENTS and sum(map(len, columns.bodies)) <= MAX_BLOCK_BYTES:
+        yield columns
+        return
     start, size_bytes = 0, 0
     for place, body in enumerate(columns.bodies):
         if place - start == MAX_BLOCK_EVENTS or (place > start and size_bytes + len(body) > MAX_BLOCK_BYTES):
             yield columns.pick(range(start, place))
             start, size_bytes = place, 0
         size_bytes += len(body)
-    yield columns if start == 0 else columns.pick(range(start, len(columns.bodies)))
+    yield columns.pick(range(start, len(columns.bodies)))
 
 
 def _times(given_us: Sequence[int] | None) -> Times | None:
