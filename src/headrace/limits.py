@@ -41,6 +41,12 @@ MAX_SCRIPT_BYTES: Final = 256 * 1024
 #: Nesting of expressions in a query: the parser recurses (3,000 parentheses overflow the stack).
 MAX_QUERY_DEPTH: Final = 100
 
+#: Nodes of a bound expression: BETWEEN and simple CASE write their operand out again, which can explode.
+MAX_QUERY_NODES: Final = 200_000
+
+#: Calls of models and functions in one SELECT: each adds a hidden column and its condition.
+MAX_QUERY_CALLS: Final = 100
+
 #: A message handed out this often without being finished is set aside as a dead letter.
 MAX_DELIVERIES: Final = 5
 
