@@ -6,7 +6,9 @@ after the commit under the job's producer and sequence, so that a block sent twi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import overload
 
 import msgspec
 
@@ -14,6 +16,7 @@ from headrace.connect.sink import Prepared, Rows
 from headrace.connect.source import Poll
 from headrace.events.formats.json import encode_lines
 from headrace.local.hub import Hub
+from headrace.local.slices import Slice
 
 
 class HubSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hub", tag_field="kind"):
@@ -49,14 +52,31 @@ class HubSource:
     def poll(self, partition: int, offset: int, max_events: int, max_bytes: int) -> Poll | None:
         """Return events from `offset` on, None when there are none yet."""
         found = self._hub.read(partition, offset, max_events=max_events, max_bytes=max_bytes)
-        if not found.bodies:
+        if not len(found):
             return None
-        offsets = range(found.first_offset, found.first_offset + len(found.bodies))
-        return Poll(self._input, found.bodies, found.joined, found.enqueued_us, partition, offsets)
+        offsets = range(found.first_offset, found.next_offset)
+        return Poll(self._input, _Bodies(found), found.joined, found.enqueued_us, partition, offsets)
 
     def close(self) -> None:
         """Close the hub."""
         self._hub.close()
+
+
+class _Bodies(Sequence[bytes]):
+    """The bodies of a slice, cut apart only when one is asked for: most readers take the joined lines."""
+
+    def __init__(self, found: Slice) -> None:
+        self._slice = found
+
+    def __len__(self) -> int:
+        return len(self._slice)
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[bytes]: ...
+    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
+        return self._slice.bodies[index]
 
 
 class HubSink:

@@ -35,6 +35,11 @@ class Poll:
     leases: Sequence[object] = ()
 
     @property
+    def size_bytes(self) -> int:
+        """The size of all bodies."""
+        return sum(map(len, self.bodies)) if self.joined is None else len(self.joined)
+
+    @property
     def next_offset(self) -> int:
         """The offset after the last event."""
         return self.offsets[-1] + 1

@@ -128,7 +128,7 @@ class Tasks:
             if poll is not None:
                 polls.append(poll)
                 max_events -= len(poll.bodies)
-                max_bytes -= sum(map(len, poll.bodies))
+                max_bytes -= poll.size_bytes
         self.owned = self.owned[1:] + self.owned[:1]  # so that no partition starves the others
         return polls
 

@@ -1,0 +1,1 @@
+"""The two seed systems as experiments: pipelines to watch, measurements and plots."""

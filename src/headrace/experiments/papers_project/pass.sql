@@ -1,0 +1,1 @@
+SELECT * INTO work FROM papers
