@@ -6,11 +6,11 @@ import html
 import re
 from typing import Final
 
-#: Only these are markup: "$a<b$" and "<x, y>" in an abstract are text.
+#: Only known names, bare or with attributes, are markup: "$a<b$", "<x, y>" and "a<b & c>d" are text.
 _TAGS: Final = re.compile(
     r"</?(?:a|abbr|acronym|article|aside|b|big|blockquote|br|center|cite|code|dd|del|div|dl|dt|em|figcaption|"
     r"figure|font|footer|h[1-6]|header|hr|i|img|ins|kbd|li|main|mark|nav|ol|p|pre|q|s|section|small|span|"
-    r"strike|strong|sub|sup|table|tbody|td|tfoot|th|thead|tr|tt|u|ul|var)(?=[\s/>])[^<>]*>",
+    r"strike|strong|sub|sup|table|tbody|td|tfoot|th|thead|tr|tt|u|ul|var)(?:\s*/?|\s[^<>=]*=[^<>]*)>",
     re.IGNORECASE,
 )
 _BLOCK: Final = re.compile(r"</?(?:p|br|div|li|ul|ol|h|t|d|blockquote|pre|section)", re.IGNORECASE)
