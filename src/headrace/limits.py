@@ -82,3 +82,6 @@ MAX_EXPORT_COLUMNS: Final = 2_000
 
 #: A model's arrays and words, unpacked: a small file must not fill the memory of whoever opens it.
 MAX_MODEL_BYTES: Final = 512 * 1024 * 1024
+
+#: A file that is one JSON array is held in memory whole while it is sent.
+MAX_JSON_ARRAY_BYTES: Final = 512 * 1024 * 1024
