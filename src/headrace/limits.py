@@ -35,6 +35,10 @@ MAX_BATCH_ROWS: Final = 100_000
 #: Bytes of a polled batch, so that large events cannot make a batch of unbounded memory.
 MAX_BATCH_BYTES: Final = 32 * 1024 * 1024
 
+#: Rows times columns of a batch, about 0.5 GB: a batch is dense, so keys that change with each event would fill
+#: memory.
+MAX_BATCH_CELLS: Final = 64_000_000
+
 #: A query script; far above any real one, far below what makes a parser crawl.
 MAX_SCRIPT_BYTES: Final = 256 * 1024
 
