@@ -1,0 +1,73 @@
+"""What verbs print: results on standard output, everything else on standard error, secrets left out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from headrace.redaction import redacted
+
+#: A cell is cut to this many characters; exports have all of them.
+CELL_CHARS: Final = 60
+
+
+def note(line: str) -> None:
+    """Print a message for a person, which is no result."""
+    print(redacted(f"headrace: {line}"), file=sys.stderr, flush=True)
+
+
+def print_json(document: Any) -> None:
+    """Print the one JSON document of ``--json``."""
+    print(redacted(json.dumps(document, ensure_ascii=False, indent=2)))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows under their names: with lines on a terminal, else as plain columns."""
+    texts = [[_cell(value) for value in row] for row in rows]
+    if sys.stdout.isatty():
+        table = Table(*columns, box=box.SIMPLE_HEAD)
+        for row in texts:
+            table.add_row(*map(Text, row))
+        Console().print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(columns, *texts, strict=True)]
+    for line_texts in ([*columns], *texts):
+        line = "  ".join(text.ljust(width) for text, width in zip(line_texts, widths, strict=True))
+        print(redacted(line.rstrip()))
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: ""}[value]
+    text = f"{value:,}" if isinstance(value, int) else str(value)
+    return shortened(text, CELL_CHARS)
+
+
+def shortened(text: str, length: int) -> str:
+    """Return `text` on one line, control characters escaped, at most so long."""
+    text = text if len(text) <= 4 * length else text[: 4 * length]
+    shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    return shown if len(shown) <= length else shown[: length - 1] + "…"
+
+
+def body_text(body: bytes, length: int = CELL_CHARS) -> str:
+    r"""Return a body for reading: bytes that are not UTF-8 as ``\xff``, control characters escaped."""
+    return shortened(body[: 4 * length].decode("utf-8", "backslashreplace"), length)
+
+
+def time_text(us: int) -> str:
+    """Return a time in microseconds since 1970 UTC as text."""
+    return datetime.fromtimestamp(us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def count_text(count: int, what: str) -> str:
+    """Return ``1 event`` or ``2 events``."""
+    return f"{count:,} {what if count == 1 else what + 's'}"

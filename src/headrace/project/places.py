@@ -1,0 +1,83 @@
+"""Finding a hub, a queue or a table of a project by the name that a user gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from headrace.connect.hub import HubSettings
+from headrace.connect.queue import QueueSettings
+from headrace.connect.table import TableSettings
+from headrace.errors import UserError, did_you_mean
+from headrace.project.project import Project
+from headrace.project.settings import InputSettings, OutputSettings
+
+PlaceSettings = HubSettings | QueueSettings | TableSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where events or rows are: `name` is the own name of the hub, queue or table, not the settings' key."""
+
+    kind: str
+    name: str
+    settings: PlaceSettings
+
+    def __str__(self) -> str:
+        return f"{self.kind} '{self.name}'"
+
+
+def place_of(key: str, settings: InputSettings | OutputSettings) -> Place | None:
+    """Return the place of an input or output called `key`, None if it has none, as the console."""
+    match settings:
+        case HubSettings():
+            return Place("hub", settings.hub or key, settings)
+        case QueueSettings():
+            return Place("queue", settings.queue or key, settings)
+        case TableSettings():
+            return Place("table", settings.table or key, settings)
+        case _:
+            return None
+
+
+def find_place(project: Project, name: str, kinds: Sequence[str], purpose: str) -> Place:
+    """Return the place that `name` means: the key of an input or output, or the place's own name.
+
+    Raises `UserError` when there is none of `kinds`, or when several differ; `purpose` ("to send to") is for
+    its message.
+    """
+    declared = list(_declared(project))
+    by_key = [place for key, place in declared if key == name]
+    found = _distinct(by_key, kinds) or _distinct([p for _, p in declared if p.name == name], kinds)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UserError(
+            f"'{name}' names {' and '.join(map(str, found))}. "
+            f"Say which one {purpose} by a name that only it has"
+        )
+    wanted = " or ".join(kinds)
+    if by_key:
+        raise UserError(f"'{name}' is the {by_key[0]}; a {wanted} is needed {purpose}")
+    names = sorted({known for key, place in declared if place.kind in kinds for known in (key, place.name)})
+    there_are = f"there are: {', '.join(names)}" if names else f"the project declares no {wanted}"
+    raise UserError(
+        f"no {wanted} {purpose} is called '{name}'; {there_are}. {did_you_mean(name, names)}".rstrip()
+    )
+
+
+def _declared(project: Project) -> Iterator[tuple[str, Place]]:
+    for section in (project.inputs, project.outputs):
+        for key, settings in section.items():
+            place = place_of(key, settings)
+            if place is not None:
+                yield key, place
+
+
+def _distinct(places: Sequence[Place], kinds: Sequence[str]) -> list[Place]:
+    """Return the places of `kinds`, each once; the settings of the first, an input's, stay."""
+    found: dict[tuple[str, str], Place] = {}
+    for place in places:
+        if place.kind in kinds:
+            found.setdefault((place.kind, place.name), place)
+    return list(found.values())
