@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.http.keys import TokenRefused, create_token, check_token
+from headrace.http.keys import TokenRefused, check_token, create_token
 
 KEYS = {"send": "c2VjcmV0+/=", "other": "another"}
 URL = "http://127.0.0.1:8080/papers"
@@ -59,8 +59,12 @@ def test_a_token_of_another_key_or_an_unknown_name_is_refused_alike():
     assert len(problems) == 1
 
 
-@pytest.mark.parametrize("encode", [lambda url: quote(url, safe=""), quote_plus, lambda url: _lower(quote_plus(url))])
-@pytest.mark.parametrize("url", [URL, "sb://ns.servicebus.windows.net/papers", "ns.servicebus.windows.net/papers"])
+@pytest.mark.parametrize(
+    "encode", [lambda url: quote(url, safe=""), quote_plus, lambda url: _lower(quote_plus(url))]
+)
+@pytest.mark.parametrize(
+    "url", [URL, "sb://ns.servicebus.windows.net/papers", "ns.servicebus.windows.net/papers"]
+)
 def test_a_token_made_by_the_documented_recipe_is_taken_however_it_encodes(encode, url):
     """.NET writes %2f where others write %2F; some clients leave the scheme out, some lower the case."""
     resource = encode(url)

@@ -70,7 +70,7 @@ def _event(message: _Message) -> Event:
 def _decoded(decoder: msgspec.json.Decoder[_Value], text: bytes, what: str) -> _Value:
     try:
         return decoder.decode(text)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UserError(f"{what} cannot be read: {error}") from None
     except RecursionError:
         raise UserError(f"{what} is nested too deeply") from None
