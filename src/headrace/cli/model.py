@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 import polars as pl
-from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -227,7 +226,7 @@ def _print_json(document: object) -> None:
 def _print_evaluation(result: Evaluation, title: str) -> None:
     console = Console()
     console.print(f"{title}\nbest guess right {result.accuracy:.1%}, best or second {result.top2:.1%}")
-    table = Table(title="true class down, best guess across", title_justify="left", box=SIMPLE)
+    table = Table(title="true class down, best guess across", title_justify="left", box=None, pad_edge=False)
     table.add_column("class", no_wrap=True)
     for heading in ("documents", "best", "top 2", *result.confusion.classes):
         table.add_column(heading, justify="right", no_wrap=True)

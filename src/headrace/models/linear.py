@@ -73,7 +73,7 @@ class LinearClassifier:
     def __init__(self, model: LinearModel) -> None:
         self.model = model
         self.name = model.name
-        self._vocabulary = Vocabulary(model.words)
+        self.vocabulary = Vocabulary(model.words)
         # The vocabulary's number for unknown words is one past the last: it weighs nothing.
         idf = model.inverse_document_frequencies()
         self._idf = np.append(idf, np.float32(0))
@@ -104,10 +104,10 @@ class LinearClassifier:
     def probabilities(self, documents: Sequence[str]) -> NDArray[np.float64]:
         """Return, per document, the probability of each class, in the order of ``model.classes``."""
         decisions = np.empty((len(documents), len(self.model.classes)))
-        for rows, found in self._vocabulary.chunks(documents):
+        for rows, found in self.vocabulary.chunks(documents):
             tf = 1 + np.log(found.counts.astype(np.float32))
             chunk = np.zeros((rows.stop - rows.start, decisions.shape[1]), np.float32)
-            firsts = np.flatnonzero(first_of_run(found.documents))
+            firsts = first_of_run(found.documents).nonzero()[0]
             if firsts.size:
                 weighted = self._weights[found.words]
                 weighted *= tf[:, None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Final, TypeGuard
 
 from headrace.errors import Fatal, Transient, UserError
 from headrace.models.scorer import Argument, Scored
@@ -74,6 +74,8 @@ class PythonFunction:
             return
         try:
             answer = self._function([rows[number] for number in numbers])
+            # A generator runs, and fails, only while it is read.
+            results = list(answer) if _one_by_one(answer) else None
         except (Transient, Fatal):
             raise
         except (Exception, SystemExit) as error:
@@ -84,21 +86,13 @@ class PythonFunction:
             yield from self._call_block(rows, numbers[:middle], errors)
             yield from self._call_block(rows, numbers[middle:], errors)
             return
-        yield from zip(numbers, self._checked(answer, len(numbers)), strict=True)
-
-    def _checked(self, answer: object, rows: int) -> list[object]:
-        if not isinstance(answer, Iterable) or isinstance(answer, str | bytes | dict):
+        if results is None or len(results) != len(numbers):
+            found = type(answer).__name__ if results is None else f"{len(results)} results"
             raise UserError(
-                f"the batch function {self.name} returned {type(answer).__name__} for {rows} rows: "
+                f"the batch function {self.name} returned {found} for {len(numbers)} rows: "
                 "it must return a list with one result per row, in their order"
             )
-        results = list(answer)
-        if len(results) != rows:
-            raise UserError(
-                f"the batch function {self.name} returned {len(results)} results for {rows} rows: "
-                "it must return one per row, in their order"
-            )
-        return results
+        yield from zip(numbers, results, strict=True)
 
     def _reason(self, error: BaseException) -> str:
         try:
@@ -106,6 +100,10 @@ class PythonFunction:
         except Exception:
             text = "its message cannot be shown"
         return f"{self.name} failed: {type(error).__name__}: {text}"
+
+
+def _one_by_one(answer: object) -> TypeGuard[Iterable[object]]:
+    return isinstance(answer, Iterable) and not isinstance(answer, str | bytes | dict)
 
 
 def _fixed_arguments(name: str, function: Callable[..., object]) -> int | None:

@@ -113,8 +113,10 @@ class Vocabulary:
         bits = len(self.words).bit_length()
         pairs = (np.arange(len(encoded), dtype=np.int64) << bits).repeat(words_each) + words
         pairs.sort()
-        firsts = np.flatnonzero(first_of_run(pairs))
-        counts = np.append(firsts[1:], len(pairs))[: len(firsts)] - firsts
+        firsts = first_of_run(pairs).nonzero()[0]
+        counts = np.empty_like(firsts)
+        np.subtract(firsts[1:], firsts[:-1], out=counts[:-1])
+        counts[-1:] = len(pairs) - firsts[-1:]
         distinct = pairs[firsts]
         return Occurrences(distinct >> bits, distinct & ((1 << bits) - 1), counts)
 
@@ -127,7 +129,7 @@ class Vocabulary:
         words = np.arange(len(self.words), dtype=np.int32)
         wanted = self._first_slots(self._keys[:-1])
         while words.size:
-            free = np.flatnonzero(slots[wanted] == self._unknown)[::-1]  # the most frequent word wins
+            free = (slots[wanted] == self._unknown).nonzero()[0][::-1]  # the most frequent word wins
             slots[wanted[free]] = words[free]
             homeless = slots[wanted] != words
             words, wanted = words[homeless], (wanted[homeless] + 1) & self._last_slot
@@ -140,7 +142,7 @@ class Vocabulary:
         """Return the number of the word that has each key."""
         wanted = self._first_slots(keys)
         words = self._slots[wanted]
-        others = np.flatnonzero(self._keys[words] != keys)
+        others = (self._keys[words] != keys).nonzero()[0]
         others = others[words[others] != self._unknown]
         while others.size:
             wanted[others] = (wanted[others] + 1) & self._last_slot
@@ -169,7 +171,7 @@ def _words(letters: bytes) -> tuple[_Numbers, _Numbers, _Keys]:
     Places count from the second byte on, so that an edge between two bytes has the number of the second.
     """
     is_letter = np.frombuffer(letters, np.uint8) != 0
-    edges = np.flatnonzero(is_letter[1:] != is_letter[:-1])
+    edges = (is_letter[1:] != is_letter[:-1]).nonzero()[0]
     starts = edges[0::2]
     text = np.ndarray((len(letters) - 8,), dtype="<u8", buffer=letters, offset=1, strides=(1,))
     return starts, edges[1::2] - starts, text
@@ -199,7 +201,7 @@ def _keys(text: _Keys, starts: _Numbers, lengths: _Numbers) -> _Keys:
     keys: _Keys = text[starts]
     keys &= _FIRST[lengths]
     keys *= _MIX_1
-    long = np.flatnonzero(lengths > 8)
+    long = (lengths > 8).nonzero()[0]
     if long.size:
         starts, lengths = starts[long], lengths[long]
         rest = (text[starts + 8] & _SECOND[lengths]) * _MIX_2
