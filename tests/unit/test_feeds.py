@@ -130,6 +130,8 @@ def test_any_other_rss_feed_works_too():
     assert bare.id.startswith("sha256:")
     assert bare.link is None
     assert (bad_link.id, bad_link.link) == ("post-4", None)
+    (broken,) = parse_feed(rss(b"<link>http://[</link>"), url=URL).papers
+    assert broken.link is None
 
 
 def test_any_other_atom_feed_works_too():

@@ -8,16 +8,21 @@ one's own network); a redirect may lead there only within the same host.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
-import socket
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult
 
 from headrace.clock import Clock, SystemClock
+from headrace.connect.feeds.addresses import (
+    Resolve,
+    allowed_addresses,
+    checked_url,
+    redirected,
+    system_addresses,
+)
 from headrace.connect.feeds.arxiv import is_api_url
 from headrace.errors import DataError, Transient, UserError
 from headrace.limits import MAX_FEED_BYTES
@@ -30,10 +35,9 @@ ACCEPT: Final = "application/atom+xml, application/rss+xml, application/xml;q=0.
 API_PAUSE_S: Final = 3.0
 
 MAX_REDIRECTS: Final = 5
-#: The address is in every event of its feed.
-MAX_URL_CHARS: Final = 1_000
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_WITHOUT_BODY: Final = _REDIRECTS | {204, 304}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,77 +56,6 @@ class Fetch(Protocol):
     def __call__(self, url: str, headers: Mapping[str, str]) -> Response:
         """GET `url`; raises `Transient` when nothing answers, `UserError` for an address it will not ask."""
         ...
-
-
-#: The addresses of a host; raises `OSError` when it has none.
-Resolve = Callable[[str, int], list[str]]
-
-
-def system_addresses(host: str, port: int) -> list[str]:
-    """Return the addresses that the machine's resolver gives, in its order of preference."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
-
-
-def checked_url(url: str) -> SplitResult:
-    """Return the parts of a web address fit for a feed, or raise `UserError`."""
-    try:
-        parts = urlsplit(url)
-        port_is_valid = parts.port != 0
-    except ValueError as error:
-        raise UserError(f"{url[:200]!r} is no address: {error}") from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_valid:
-        raise UserError(f"{url[:200]!r} is no feed address: it must be http:// or https:// and a host")
-    if parts.username is not None or parts.password is not None:
-        raise UserError(
-            f"the address of the feed at {parts.hostname} holds a password, which would be in every event"
-        )
-    if len(url) > MAX_URL_CHARS or not url.isprintable() or " " in url:
-        raise UserError(f"the feed address has spaces or is longer than {MAX_URL_CHARS:,} characters")
-    return parts
-
-
-def allowed_addresses(configured: SplitResult, target: SplitResult, resolve: Resolve) -> list[str]:
-    """Return the addresses that may be asked for `target`, where the user configured `configured`.
-
-    Public addresses always may; private ones on the configured host only; this machine's own only if the
-    configured address says so (``localhost`` or a loopback number); link-local ones never. Raises `UserError`
-    for others and `Transient` for a host that does not resolve.
-    """
-    try:
-        addresses = resolve(target.hostname or "", target.port or (443 if target.scheme == "https" else 80))
-    except (OSError, UnicodeError) as error:
-        raise Transient(f"{target.hostname} does not resolve: {error}. Is the network there?") from None
-    for address in addresses:
-        is_configured_host = target.hostname == configured.hostname
-        if not _may_be_asked(_ip(address), configured, is_configured_host):
-            via = "" if is_configured_host else f", where {configured.hostname} redirects,"
-            raise UserError(
-                f"{target.hostname}{via} is at {address}, inside this machine or a private network; "
-                "feeds are not asked there. If the feed is really there, configure that very address"
-            )
-    return addresses
-
-
-def _may_be_asked(
-    ip: ipaddress.IPv4Address | ipaddress.IPv6Address, configured: SplitResult, is_configured_host: bool
-) -> bool:
-    if ip.is_loopback:
-        return _names_this_machine(configured.hostname or "")
-    if ip.is_link_local or ip.is_unspecified or ip.is_multicast:
-        return False
-    return ip.is_global or (is_configured_host and not ip.is_reserved)
-
-
-def _names_this_machine(host: str) -> bool:
-    with contextlib.suppress(ValueError):
-        return _ip(host).is_loopback
-    return host == "localhost" or host.endswith(".localhost")
-
-
-def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    return ip.ipv4_mapped or ip if isinstance(ip, ipaddress.IPv6Address) else ip
 
 
 class HttpFetch:
@@ -160,7 +93,7 @@ class HttpFetch:
             location = response.headers.get("location")
             if response.status not in _REDIRECTS or not location:
                 return response
-            url = urljoin(url, location)
+            url = redirected(url, location)
         raise UserError(f"{configured.hostname} redirects more than {MAX_REDIRECTS} times; check the address")
 
     def _ask_any(
@@ -206,7 +139,7 @@ class HttpFetch:
         ):
             received = {name.lower(): value for name, value in answer.headers.items()}
             body = b""
-            if answer.status_code not in _REDIRECTS:
+            if answer.status_code not in _WITHOUT_BODY:
                 body = self._body(answer.iter_raw(), received.get("content-encoding", ""), deadline_ns)
             return Response(answer.status_code, received, body, url)
 
@@ -215,7 +148,7 @@ class HttpFetch:
         if encoding.strip().lower() not in {"", "identity", "gzip", "x-gzip"}:
             raise DataError(f"the feed is packed as {encoding[:40]!r}, which was not asked for")
         unpack = zlib.decompressobj(wbits=31) if "gzip" in encoding.lower() else None
-        body = bytearray()
+        body, chunk = bytearray(), b""
         for chunk in chunks:
             room = MAX_FEED_BYTES + 1 - len(body)
             try:
@@ -226,7 +159,7 @@ class HttpFetch:
                 raise DataError(f"the feed has more than {MAX_FEED_BYTES:,} bytes; no more are read")
             if self._clock.monotonic_ns() > deadline_ns:
                 raise Transient(f"the feed took longer than {self._total_timeout_s:g} s to arrive")
-        if unpack and not unpack.eof:
+        if unpack and chunk and not unpack.eof:
             raise Transient("the feed broke off before its end")
         return bytes(body)
 

@@ -179,8 +179,9 @@ def _of_arxiv_until_2024(entry: Any, number: arxiv.ArxivId) -> _Meaning:
 def _plain(entry: Any, key: str) -> str:
     """Return a text as plain text; a summary that the entry does not have is its content."""
     text = entry.get(key, "")
-    detail = entry.get(f"{key}_detail") or next(iter(entry.get("content", ())), {})
-    return collapsed(text_of_html(text) if detail.get("type") in _MARKUP else text)
+    details = [entry.get(f"{key}_detail"), *entry.get("content", ())]
+    form = next((detail.get("type") for detail in details if detail), None)
+    return collapsed(text_of_html(text) if form in _MARKUP else text)
 
 
 def _people(entry: Any) -> list[str]:
@@ -202,8 +203,11 @@ def _terms(entry: Any) -> list[str]:
 
 def _link(link: str | None, url: str | None) -> str | None:
     """Return an absolute web address, or None: a ``javascript:`` link is no link."""
-    whole = urljoin(url or "", link.strip()) if link else ""
-    return whole if urlsplit(whole).scheme in {"http", "https"} else None
+    try:
+        whole = urljoin(url or "", link.strip()) if link else ""
+        return whole if urlsplit(whole).scheme in {"http", "https"} else None
+    except ValueError:
+        return None
 
 
 def _time(entry: Any, key: str) -> str | None:

@@ -19,8 +19,9 @@ from typing import Final, Literal
 from msgspec.structs import replace
 
 from headrace.clock import Clock
+from headrace.connect.feeds.addresses import checked_url
 from headrace.connect.feeds.arxiv import is_api_url
-from headrace.connect.feeds.fetch import API_PAUSE_S, Fetch, Response, checked_url
+from headrace.connect.feeds.fetch import API_PAUSE_S, Fetch, Response
 from headrace.connect.feeds.parse import Feed, parse_feed
 from headrace.connect.feeds.schedule import FURTHEST_DUE_S, backoff_s, next_poll_us, wished_wait_s
 from headrace.connect.feeds.state import FeedState, recovered, unseen

@@ -13,7 +13,7 @@ _TAGS: Final = re.compile(
     r"strike|strong|sub|sup|table|tbody|td|tfoot|th|thead|tr|tt|u|ul|var)(?:\s*/?|\s[^<>=]*=[^<>]*)>",
     re.IGNORECASE,
 )
-_BLOCK: Final = re.compile(r"</?(?:p|br|div|li|ul|ol|h|t|d|blockquote|pre|section)", re.IGNORECASE)
+_BLOCK: Final = re.compile(r"</?(?:p|br|d|li|[uo]l|h|t|blockquote|section|article)", re.IGNORECASE)
 _ANCHOR: Final = re.compile(r"<a\b[^<>]*>([^<>]*)</a>", re.IGNORECASE)
 _HIDDEN: Final = (
     (re.compile(r"<!--"), re.compile(r"-->")),
