@@ -1,0 +1,318 @@
+"""The dialect: the grammar of scripts, statements and sources, over the grammar of expressions.
+
+It reads the whole language, also what no plan can hold yet, and refuses at the right word what other SQLs
+have and this language has not. Tables, joins and selects are sqlglot's nodes, with the clauses that it does
+not know as further arguments.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlglot import exp
+from sqlglot.dialects.dialect import Dialect
+from sqlglot.tokenizer_core import TokenType
+
+from headrace.errors import QueryError, Span
+from headrace.sql import lexer
+from headrace.sql.lexer import span_of
+from headrace.sql.syntax import ExpressionParser
+
+#: Words that begin a clause after a source, and so are no alias unless AS or brackets say so.
+_CLAUSES: Final = (
+    "TIMESTAMP",
+    "PARTITION",
+    "MATCH_RECOGNIZE",
+    "LIMIT",
+    "OFFSET",
+    "FETCH",
+    "OPTION",
+    "APPLY",
+    "PIVOT",
+)
+
+_TAILS: Final[dict[str, tuple[str, str]]] = {
+    "ORDER": (
+        "SELECT has no ORDER BY: the rows of a stream come in the order of their time",
+        "Inside a window, TopOne and CollectTop take an order: TopOne() OVER (ORDER BY ...).",
+    ),
+    "LIMIT": (
+        "SELECT has no LIMIT: a stream has no end",
+        "Inside a window, CollectTop(n) takes the first n rows.",
+    ),
+    "OFFSET": (
+        "SELECT has no OFFSET: a stream has no end",
+        "Inside a window, CollectTop(n) takes the first n rows.",
+    ),
+    "FETCH": (
+        "SELECT has no FETCH: a stream has no end",
+        "Inside a window, CollectTop(n) takes the first n rows.",
+    ),
+    "EXCEPT": (
+        "there is no EXCEPT in this language",
+        "LEFT JOIN the other stream and keep rows where it IS NULL.",
+    ),
+    "INTERSECT": ("there is no INTERSECT in this language", "JOIN the two streams instead."),
+    "INTO": ("INTO stands before FROM", "Write SELECT ... INTO output FROM input."),
+}
+
+_JOIN_ADVICE: Final = "Write JOIN or LEFT JOIN with ON; for two streams bound the time with DATEDIFF."
+
+
+class Headrace(Dialect):
+    """Headrace's dialect of SQL: the language of Azure Stream Analytics, with Python functions and models."""
+
+    Tokenizer = lexer.Tokenizer
+
+    class Parser(ExpressionParser):
+        """Reads a script; `parse` returns a Block of statements for each part between semicolons."""
+
+        def _parse_statement(self) -> exp.Block:
+            statements: list[exp.Expr] = []
+            self._match(TokenType.SEMICOLON)
+            while self._curr:
+                statements.append(self._statement())
+            return exp.Block(expressions=statements)
+
+        def _statement(self) -> exp.Expr:
+            if self._match(TokenType.WITH):
+                return self._steps()
+            if self._curr.token_type is TokenType.CREATE:
+                end = self._next.end if self._next else self._curr.end
+                raise self.error("CREATE TABLE is not available yet", Span(self._curr.start, end + 1))
+            if self._curr.token_type not in (TokenType.SELECT, TokenType.L_PAREN):
+                raise self.missing("SELECT or WITH")
+            query = self._query()
+            if self._curr.token_type not in (
+                TokenType.SELECT,
+                TokenType.WITH,
+                TokenType.CREATE,
+                TokenType.SENTINEL,
+            ):
+                raise self._wrong_tail()
+            return query
+
+        def _wrong_tail(self) -> QueryError:
+            word = self._curr.text.upper()
+            if self._curr.token_type is not TokenType.IDENTIFIER and word in _TAILS:
+                problem, advice = _TAILS[word]
+                return self.error(problem, advice=advice)
+            return self.missing("a clause or the next statement")
+
+        def _steps(self) -> exp.With:
+            start = self._prev.start
+            steps = self.separated(self._step)
+            return self.placed(exp.With(expressions=steps), start)
+
+        def _step(self) -> exp.CTE:
+            name = self.name("the name of a step")
+            if self._curr.token_type is TokenType.L_PAREN:
+                raise self.error(
+                    "a step takes no list of columns", advice="Name the columns in its SELECT list."
+                )
+            self.need(TokenType.ALIAS, "AS")
+            self.need(TokenType.L_PAREN, "( and a SELECT")
+            query = self.nested(self._query)
+            if not self._match(TokenType.R_PAREN):
+                raise self._wrong_tail()
+            return self.placed(exp.CTE(this=query, alias=name), name.meta["start"])
+
+        # --- SELECT ---------------------------------------------------------------------------------------
+
+        def _query(self) -> exp.Expr:
+            """Return a SELECT, or a flat Union of several."""
+            start = self._curr.start
+            queries = [self._select_or_enclosed()]
+            while self._match(TokenType.UNION):
+                self._match(TokenType.ALL)
+                queries.append(self._select_or_enclosed())
+            if len(queries) == 1:
+                return queries[0]
+            return self.placed(exp.Union(expressions=queries), start)
+
+        def _select_or_enclosed(self) -> exp.Expr:
+            if not self._match(TokenType.L_PAREN):
+                return self._select()
+            query = self.nested(self._query)
+            if not self._match(TokenType.R_PAREN):
+                raise self._wrong_tail()
+            return query
+
+        def _select(self) -> exp.Select:
+            start = self.need(TokenType.SELECT, "SELECT").start
+            self._refuse_quantifier()
+            select = exp.Select(expressions=self.separated(self._item))
+            if self._match(TokenType.INTO):
+                into_start = self._prev.start
+                select.set("into", self.placed(exp.Into(this=self.name("the name of an output")), into_start))
+            if not self._match(TokenType.FROM):
+                raise self.missing("INTO or FROM" if not select.args.get("into") else "FROM")
+            select.set("source", self._source())
+            select.set("joins", self._joins())
+            if self._match(TokenType.WHERE):
+                where_start = self._prev.start
+                select.set("where", self.placed(exp.Where(this=self.expression_above()), where_start))
+            if self._match(TokenType.GROUP_BY):
+                group_start = self._prev.start
+                self.need_word("BY")
+                keys = self.separated(self.expression_above)
+                select.set("group", self.placed(exp.Group(expressions=keys), group_start))
+            if self._match(TokenType.HAVING):
+                having_start = self._prev.start
+                select.set("having", self.placed(exp.Having(this=self.expression_above()), having_start))
+            return self.placed(select, start)
+
+        def _refuse_quantifier(self) -> None:
+            if self._curr.token_type is TokenType.DISTINCT:
+                raise self.error(
+                    "there is no SELECT DISTINCT: a stream has no end at which to compare all rows",
+                    advice="GROUP BY the columns and a window, or count with COUNT(DISTINCT column).",
+                )
+            if self._curr.token_type is TokenType.TOP:
+                raise self.error(
+                    "there is no SELECT TOP: a stream has no end",
+                    advice="Inside a window, CollectTop(n) OVER (ORDER BY ...) takes the first rows.",
+                )
+            if self._curr.token_type is TokenType.ALL:
+                raise self.error("there is no SELECT ALL", advice="Leave ALL out: a SELECT keeps duplicates.")
+
+        def _item(self) -> exp.Expr:
+            start = self._curr.start
+            if self._match(TokenType.STAR):
+                return self.placed(exp.Star(), start)
+            named = self._curr.token_type in (TokenType.VAR, TokenType.IDENTIFIER)
+            if named and self._next.token_type is TokenType.EQ:
+                alias = self.name("an alias")
+                self._advance()
+                return self.placed(exp.Alias(this=self.expression_above(), alias=alias), start)
+            value = self.expression_above()
+            if self._match(TokenType.ALIAS) or self._curr.token_type in (TokenType.VAR, TokenType.IDENTIFIER):
+                if isinstance(value, exp.Dot) and isinstance(value.expression, exp.Star):
+                    raise self.error("* takes no alias")
+                return self.placed(exp.Alias(this=value, alias=self.name("an alias")), start)
+            return value
+
+        # --- FROM -----------------------------------------------------------------------------------------
+
+        def _source(self) -> exp.Table:
+            start = self._curr.start
+            if self._match(TokenType.L_PAREN):
+                if self._curr.token_type is TokenType.SELECT:
+                    raise self.error(
+                        "a SELECT cannot stand in FROM",
+                        advice="Make it a WITH step: WITH step AS (SELECT ...) SELECT ... FROM step.",
+                    )
+                raise self.error("parentheses in FROM are not available yet", span_of(self._prev))
+            table = exp.Table(this=self.name("the name of an input or step"))
+            self._refuse_compound_name(start)
+            if self._match(TokenType.ALIAS) or self._is_implicit_alias():
+                table.set("alias", self.name("an alias"))
+            while self._source_clause(table):
+                pass
+            return self.placed(table, start)
+
+        def _refuse_compound_name(self, start: int) -> None:
+            """Refuse ``FROM a.b``, ``FROM a-b`` and ``FROM f(x)`` with what to write."""
+            following = self._curr
+            touches = bool(following) and following.start == self._prev.end + 1
+            if following.token_type is TokenType.DOT or (touches and following.token_type is TokenType.DASH):
+                name = f"{self._prev.text}{following.text}{self._next.text if self._next else ''}"
+                span = Span(start, (self._next or following).end + 1)
+                advice = f"Write [{name}] if that is the whole name."
+                raise self.error("the name of an input or step is one word", span, advice)
+            if following.token_type is TokenType.L_PAREN:
+                raise self.error(
+                    "a function cannot stand in FROM",
+                    Span(start, self._prev.end + 1),
+                    "GetArrayElements and GetRecordProperties stand after CROSS APPLY.",
+                )
+
+        def _is_implicit_alias(self) -> bool:
+            if self._curr.token_type is TokenType.VAR:
+                return self._curr.text.upper() not in _CLAUSES
+            return self._curr.token_type is TokenType.IDENTIFIER
+
+        def _source_clause(self, table: exp.Table) -> bool:
+            """Read one TIMESTAMP BY or PARTITION BY, in either order; return whether there was one."""
+            start = self._curr
+            if self.word("TIMESTAMP"):
+                self.need_word("BY")
+                if table.args.get("timestamp"):
+                    raise self.error("a source has one TIMESTAMP BY", span_of(start))
+                table.set("timestamp", self.expression_above())
+                if self.word("OVER"):
+                    table.set("over", span_of(self._prev))
+                    table.set("keys", self.separated(self.expression_above))
+                return True
+            if self.word("PARTITION"):
+                self.need_word("BY")
+                if table.args.get("partition"):
+                    raise self.error("a source has one PARTITION BY", span_of(start))
+                table.set("partition", Span(start.start, self._prev.end + 1))
+                table.set("partition_keys", self.separated(self.expression_above))
+                if self._match(TokenType.INTO):
+                    table.set("shards", self.expression_above())
+                return True
+            if start.token_type is TokenType.VAR and start.text.upper() == "MATCH_RECOGNIZE":
+                raise self.error("MATCH_RECOGNIZE is not available yet")
+            return False
+
+        def _joins(self) -> list[exp.Expr]:
+            joins = []
+            while (join := self._join()) is not None:
+                joins.append(join)
+            return joins
+
+        def _join(self) -> exp.Expr | None:
+            start = self._curr
+            second = self._next.text.upper() if self._next else ""
+            match start.token_type:
+                case TokenType.COMMA:
+                    raise self.error("FROM takes one source", advice=_JOIN_ADVICE)
+                case TokenType.RIGHT | TokenType.FULL:
+                    kind = start.text.upper()
+                    raise self.error(f"there is no {kind} JOIN in this language", advice=_JOIN_ADVICE)
+                case TokenType.CROSS | TokenType.OUTER if second == "APPLY":
+                    return self._apply()
+                case TokenType.CROSS | TokenType.OUTER:
+                    kind = start.text.upper()
+                    raise self.error(f"there is no {kind} JOIN in this language", advice=_JOIN_ADVICE)
+                case TokenType.INNER | TokenType.LEFT | TokenType.JOIN:
+                    if start.token_type is not TokenType.JOIN:
+                        self._advance()
+                        if start.token_type is TokenType.LEFT:
+                            self._match(TokenType.OUTER)
+                    self.need(TokenType.JOIN, "JOIN")
+                    joined = exp.Join(this=self._source(), side=start.text.upper())
+                    self.need(TokenType.ON, "ON and the condition of the join")
+                    joined.set("on", self.expression_above())
+                    return self.placed(joined, start.start)
+            return None
+
+        def _apply(self) -> exp.Lateral:
+            start = self._curr
+            self._advance(2)
+            call = self.expression_above()
+            self._match(TokenType.ALIAS)
+            apply = exp.Lateral(
+                this=call, alias=self.name("an alias"), outer=start.token_type is TokenType.OUTER
+            )
+            return self.placed(apply, start.start)
+
+
+_DIALECT: Final = Headrace()
+
+
+def parse(text: str) -> list[exp.Expr]:
+    """Return the statements of a script: With, Select and Union nodes, in order.
+
+    Raises QueryError, with the place, for whatever is not of the language.
+    """
+    tokens = lexer.tokenize(_DIALECT.tokenizer(), text)
+    parser = _DIALECT.parser()
+    try:
+        blocks = parser.parse(tokens, text)
+    except RecursionError:
+        # The caller's own stack was nearly full: our nesting limit alone leaves enough.
+        raise QueryError("the script is nested too deep to be read here", text, Span(0, 1)) from None
+    return [statement for block in blocks if block for statement in block.expressions]

@@ -1,0 +1,101 @@
+"""What names mean: the declared ones of a script, and the columns that one SELECT can see."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from sqlglot import exp
+
+from headrace.errors import QueryError, Span, did_you_mean
+from headrace.events.batch import HIDDEN
+from headrace.sql.syntax import place
+
+#: The columns of a relation, folded name to name; None where the data decide.
+Columns = Mapping[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The one source of a SELECT: its alias, or else its name, and its columns.
+
+    `aliases` are the names given in the SELECT list: no expression may use them, but an error can say so.
+    """
+
+    name: str
+    columns: Columns
+    aliases: frozenset[str] = frozenset()
+
+    def is_source(self, name: str) -> bool:
+        """Return whether `name` is the source itself."""
+        return name.casefold() == self.name.casefold()
+
+    def column(self, name: str) -> str | None:
+        """Return the known column called `name`, as it is spelled there; None if there is none."""
+        return None if self.columns is None else self.columns.get(name.casefold())
+
+
+class Declared:
+    """Names declared for a script, found ignoring case; with None any name that is used is taken."""
+
+    def __init__(self, names: Collection[str] | None) -> None:
+        self._open = names is None
+        self._by_fold = {name.casefold(): name for name in names or ()}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_fold.values())
+
+    def find(self, name: str) -> str | None:
+        """Return the declared spelling of `name`; None where it is not declared and had to be."""
+        if self._open:
+            return self._by_fold.setdefault(name.casefold(), name)
+        return self._by_fold.get(name.casefold())
+
+
+@dataclass(slots=True)
+class Names:
+    """A script's text with its declared names, and what of them the script has used so far."""
+
+    text: str
+    functions: Declared
+    inputs: Declared
+    outputs: Declared
+    used_inputs: dict[str, None] = field(default_factory=dict)
+    used_functions: dict[str, None] = field(default_factory=dict)
+
+    def error(self, problem: str, where: exp.Expr | Span, advice: str = "") -> QueryError:
+        """Return the error at a node or span of the script."""
+        span = where if isinstance(where, Span) else place(where)
+        return QueryError(problem, self.text, span, advice=advice)
+
+    def written(self, node: exp.Expr) -> str:
+        """Return the text that `node` was read from."""
+        span = place(node)
+        return self.text[span.start : span.end]
+
+    def checked(self, identifier: exp.Identifier) -> str:
+        """Return the name of a column, step or alias after a check that it is not the engine's own."""
+        name: str = identifier.this
+        if name.startswith(HIDDEN):
+            raise self.error(f"names that begin with {HIDDEN} are the engine's own", identifier)
+        return name
+
+    def find_input(self, identifier: exp.Identifier, steps: Iterable[str]) -> str:
+        """Return the declared spelling of the input that FROM names."""
+        name = self.checked(identifier)
+        declared = self.inputs.find(name)
+        if declared is None:
+            known = [*self.inputs, *steps]
+            advice = did_you_mean(name, known) or f"There are: {', '.join(known) or 'none'}."
+            raise self.error(f"there is no input or step called '{name}'", identifier, advice)
+        self.used_inputs[declared] = None
+        return declared
+
+    def find_output(self, name: str, where: exp.Expr) -> str:
+        """Return the declared spelling of the output that INTO names, or that is meant without INTO."""
+        declared = self.outputs.find(name)
+        if declared is None:
+            known = list(self.outputs)
+            advice = did_you_mean(name, known) or f"There are: {', '.join(known) or 'none'}."
+            raise self.error(f"there is no output called '{name}'", where, advice)
+        return declared
