@@ -1,8 +1,8 @@
 """Scoring alone: documents a second by rows per call, against scikit-learn, and how right the guesses are.
 
 ``python -m benchmarks.scoring [FILE]``. FILE holds labelled papers (columns doc, class, id); without it,
-documents are made from the shipped model's vocabulary. The model that is compared with scikit-learn is trained
-here, on the very same documents. Pin it to one core (``taskset -c 0``) for figures a core.
+documents are made from the shipped model's vocabulary. What is compared with scikit-learn is trained here, on
+the very same documents. Pin it to one core (``taskset -c 0``) for figures a core.
 
 The shipped model was made by::
 

@@ -1,5 +1,6 @@
 """The linear classifier as a scorer of a query."""
 
+import hashlib
 import json
 from functools import cache
 from pathlib import Path
@@ -50,6 +51,7 @@ def test_the_shipped_model_is_right_on_papers_that_it_has_not_seen():
     names = pl.Series(papers().model.classes)
     best, second = names.gather(order[:, 0]), names.gather(order[:, 1])
     assert judges.height == papers().model.metadata["held_out"]["documents"]
+    assert hashlib.sha256(PAPERS.read_bytes()).hexdigest() == papers().model.metadata["trained_on"]["sha256"]
     assert accuracy(judges["class"], best) >= 0.87
     assert top2(judges["class"], best, second) >= 0.96
 

@@ -13,6 +13,7 @@ from headrace.errors import Transient, UserError
 from headrace.events.batch import DTYPES, ValueType
 from headrace.models.python import PythonFunction
 from headrace.models.scorer import Argument
+from headrace.models.storage import load_model
 
 
 def argument(type_, *values):
@@ -211,10 +212,15 @@ def test_a_batch_function_that_does_not_answer_row_by_row_is_refused(answer):
         PythonFunction("f", lambda rows: answer, batch=True).score([bigints(1, 2)])
 
 
+def doubled(rows):
+    for [number] in rows:
+        yield number * 2
+
+
 def test_a_batch_function_may_answer_with_an_array_or_generator():
     for function in (
         lambda rows: np.array(rows)[:, 0] * 2,
-        lambda rows: (number * 2 for [number] in rows),
+        doubled,
         lambda rows: pl.Series([number * 2 for [number] in rows]),
     ):
         scored = PythonFunction("f", function, batch=True).score([bigints(1, 2)])
@@ -265,6 +271,13 @@ def generator(a):
 def test_a_function_that_a_query_cannot_call_is_refused_at_once(function):
     with pytest.raises(UserError, match=r"^f: "):
         PythonFunction("f", function)
+
+
+def test_a_call_with_another_number_of_arguments_is_the_querys_fault():
+    with pytest.raises(UserError, match="f takes 2 arguments, the query gives 1"):
+        PythonFunction("f", lambda a, b: a).score([bigints(1)])
+    with pytest.raises(UserError, match="papers takes 1 argument, the query gives 2"):
+        load_model("papers").score([bigints(1), bigints(1)])
 
 
 def test_a_function_without_arguments_in_the_call_is_refused():

@@ -13,13 +13,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from headrace.events.batch import DTYPES, ValueType
-from headrace.models.scorer import Argument, Scored
+from headrace.models.scorer import Argument, Scored, check_count
 from headrace.models.text import Vocabulary, first_of_run
 
 #: Scores are written with four decimals: the model's probabilities are right to about two.
 _SCORE_STEPS: Final = 10_000
 
-#: A square root of it divides the zeros of a document without a known word.
+#: Added to a document's squared length, so that one without a known word is not divided by zero.
 _TINY: Final = 1e-30
 
 
@@ -84,7 +84,8 @@ class LinearClassifier:
 
     def score(self, arguments: Sequence[Argument], /) -> Scored:
         """Return a record for every document."""
-        [argument] = arguments
+        check_count(self, arguments)
+        argument = arguments[0]
         errors = {
             row: f"{self.name} scores nvarchar(max), not {type_}"
             for type_, plane in argument.planes.items()

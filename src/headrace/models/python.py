@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeGuard
 
 from headrace.errors import Fatal, Transient, UserError
-from headrace.models.scorer import Argument, Scored
+from headrace.models.scorer import Argument, Scored, check_count
 from headrace.models.values import PlaneBuilder, python_rows
 
 _Row = tuple[object, ...]
@@ -32,7 +32,7 @@ class PythonFunction:
     def __init__(self, name: str, function: Callable[..., object], *, batch: bool = False) -> None:
         if not callable(function):
             raise UserError(f"{name}: {type(function).__name__} is no function")
-        if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        if inspect.iscoroutinefunction(function) or (inspect.isgeneratorfunction(function) and not batch):
             raise UserError(f"{name}: a function of a query must return its result; async and yield do not")
         self.name = name
         self.arguments = None if batch else _fixed_arguments(name, function)
@@ -41,6 +41,7 @@ class PythonFunction:
 
     def score(self, arguments: Sequence[Argument], /) -> Scored:
         """Return the result of every row."""
+        check_count(self, arguments)
         if not arguments:
             raise UserError(f"{self.name} needs at least one argument")
         rows, errors = python_rows(arguments)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import polars as pl
 
+from headrace.errors import UserError
 from headrace.events.batch import ValueType
 
 Planes = dict[ValueType, pl.Series]
@@ -67,3 +68,11 @@ class Scorer(Protocol):
         an entry of `errors`; raises UserError only for what no row could survive.
         """
         ...
+
+
+def check_count(scorer: Scorer, arguments: Sequence[Argument]) -> None:
+    """Raise UserError when a call gives another number of arguments than `scorer` takes."""
+    wanted = scorer.arguments
+    if wanted is not None and wanted != len(arguments):
+        plural = "" if wanted == 1 else "s"
+        raise UserError(f"{scorer.name} takes {wanted} argument{plural}, the query gives {len(arguments)}")
