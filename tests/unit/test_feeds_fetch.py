@@ -188,6 +188,8 @@ def test_a_redirect_from_https_to_http_is_not_followed(monkeypatch):
         ("http://[::1", "is no address"),
         ("http://a.example:99999/", "is no address"),
         ("http://user:secret@a.example/", "holds a password"),
+        ("ftp://user:secret@a.example/", "no feed address"),
+        ("http://user:secret@[::1/", "is no address"),
         ("http://a.example/a b", "spaces"),
         ("http://a.example/\x00", "spaces"),
         ("http://a.example/" + "x" * 2_000, "longer than 1,000"),

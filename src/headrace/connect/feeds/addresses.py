@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import re
 import socket
 from collections.abc import Callable
 from typing import Final
@@ -30,9 +31,9 @@ def checked_url(url: str) -> SplitResult:
         parts = urlsplit(url)
         port_is_valid = parts.port != 0
     except ValueError as error:
-        raise UserError(f"{url[:200]!r} is no address: {error}") from None
+        raise UserError(f"{_shown(url)} is no address: {error}") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_valid:
-        raise UserError(f"{url[:200]!r} is no feed address: it must be http:// or https:// and a host")
+        raise UserError(f"{_shown(url)} is no feed address: it must be http:// or https:// and a host")
     if parts.username is not None or parts.password is not None:
         raise UserError(
             f"the address of the feed at {parts.hostname} holds a password, which would be in every event"
@@ -40,6 +41,10 @@ def checked_url(url: str) -> SplitResult:
     if len(url) > MAX_URL_CHARS or not url.isprintable() or " " in url:
         raise UserError(f"the feed address has spaces or is longer than {MAX_URL_CHARS:,} characters")
     return parts
+
+
+def _shown(url: str) -> str:
+    return repr(re.sub(r"//[^/]*@", "//***@", url[:200]))
 
 
 def allowed_addresses(configured: SplitResult, target: SplitResult, resolve: Resolve) -> list[str]:
@@ -90,4 +95,4 @@ def redirected(url: str, location: str) -> str:
     try:
         return urljoin(url, location)
     except ValueError as error:
-        raise UserError(f"{url} redirects to {location[:200]!r}, which is no address: {error}") from None
+        raise UserError(f"{url} redirects to {_shown(location)}, which is no address: {error}") from None

@@ -26,7 +26,7 @@ MAX_ID_CHARS: Final = 256
 _ARXIV_NAMESPACE: Final = "http://arxiv.org/schemas/atom"
 _API_ERROR_ID: Final = re.compile(r"https?://(?:\w+\.)?arxiv\.org/api/errors", re.IGNORECASE)
 _PASSING: Final = re.compile(
-    r"time[d ]?[- ]?out|try again|temporar|unavailable|overload|rate|internal|too many", re.IGNORECASE
+    r"timed?[- ]?out|try again|temporar|unavailable|overload|\brate\b|internal|too many", re.IGNORECASE
 )
 _MARKUP: Final = ("text/html", "application/xhtml+xml")
 
