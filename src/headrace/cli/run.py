@@ -49,8 +49,8 @@ def _supervise(project: Project, jobs: list[str], arguments: argparse.Namespace)
             signal.signal(number, lambda *_: running.supervisor.stop())
         running.start()
         for job in jobs:
-            count = project.job(job).instances
-            _note(f"job {job}: {count} {'instance' if count == 1 else 'instances'} started")
+            instances = project.job(job).instances
+            _note(f"job {job}: {instances} {'instance' if instances == 1 else 'instances'} started")
         exit_code = running.wait()
         counts = {job: Progress(running.namespace).counts(job) for job in jobs}
     if arguments.json:

@@ -55,7 +55,7 @@ class Supervisor:
     say: Callable[[str], None] = lambda _: None
     clock: Clock = field(default_factory=SystemClock)
     _running: list[_Running] = field(default_factory=list)
-    _stopping: bool = False
+    _stopping: set[str] = field(default_factory=set)
 
     def start(self) -> None:
         """Start every instance."""
@@ -87,15 +87,13 @@ class Supervisor:
 
     def stop(self) -> None:
         """Ask every instance to finish its epoch and end; safe to call from a signal handler."""
-        self._stopping = True
-        for running in self._running:
-            if running.process is not None and running.process.poll() is None:
-                running.process.send_signal(signal.SIGTERM)
+        for job in {running.command.job for running in self._running}:
+            self._stop_job(job)
 
     def kill(self) -> None:
         """End every instance at once, as a power cut would; what they committed stands."""
-        self._stopping = True
         for running in self._running:
+            self._stopping.add(running.command.job)
             if running.process is not None and running.process.poll() is None:
                 running.process.kill()
                 running.process.wait()
@@ -103,14 +101,14 @@ class Supervisor:
     def _launch(self, running: _Running) -> None:
         running.started_ns = self.clock.monotonic_ns()
         running.process = subprocess.Popen(running.command.arguments, stdin=subprocess.DEVNULL)
-        if self._stopping:  # the request came while the process was being started
+        if running.command.job in self._stopping:  # the request came while the process was being started
             running.process.send_signal(signal.SIGTERM)
 
     def _look_after(self, running: _Running) -> None:
         if running.exit_code is not None:
             return
         if running.process is None:
-            if self._stopping:
+            if running.command.job in self._stopping:
                 running.exit_code = 0
             elif self.clock.monotonic_ns() >= running.restart_ns:
                 self._launch(running)
@@ -125,7 +123,7 @@ class Supervisor:
             if code != 0:
                 self._stop_job(running.command.job)
             return
-        if self._stopping:
+        if running.command.job in self._stopping:
             running.exit_code = max(code, 0)
             return
         now_ns = self.clock.monotonic_ns()
@@ -140,11 +138,8 @@ class Supervisor:
         self.say(f"{name}: {reason}; starting it again" + (f" in {pause_s:g} s" if pause_s else ""))
 
     def _stop_job(self, job: str) -> None:
+        self._stopping.add(job)
         for running in self._running:
             process = running.process
-            if running.command.job != job or running.exit_code is not None:
-                continue
-            if process is None:
-                running.exit_code = 0
-            elif process.poll() is None:
+            if running.command.job == job and process is not None and process.poll() is None:
                 process.send_signal(signal.SIGTERM)

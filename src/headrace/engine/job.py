@@ -263,7 +263,7 @@ def _rows(batch: Batch, arrivals: Arrivals) -> Rows:
 
 
 def _row_ids(batch: Batch, arrivals: Arrivals) -> pl.Series:
-    """Return ``input/partition/offset`` for each row, with ``/n`` behind it for an event's n-th further row."""
+    """Return ``input/partition/offset`` for each row, ``/n`` behind it for an event's n-th further row."""
     origins = batch.frame[ORIGIN]
     offsets = pl.concat(
         [

@@ -27,7 +27,7 @@ class Pace:
 
     @contextlib.contextmanager
     def timed(self, rows: int) -> Iterator[None]:
-        """Time an epoch of `rows` events: after a quick full one the next is larger, after a slow one smaller."""
+        """Time an epoch of `rows` events: a quick full one makes the next larger, a slow one smaller."""
         began = self._clock.monotonic_ns()
         yield
         took_s = max((self._clock.monotonic_ns() - began) / 1e9, 1e-6)

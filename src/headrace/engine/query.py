@@ -92,9 +92,7 @@ def query(
 
 
 def _scorer(name: str, function: Function) -> Scorer:
-    if hasattr(function, "score"):
-        return function
-    return PythonFunction(name, function)
+    return PythonFunction(name, function) if callable(function) else function
 
 
 def _batch(name: str, data: Input) -> Batch:
@@ -151,8 +149,8 @@ def _timed(script: Script, batches: Mapping[str, Batch]) -> dict[str, Batch]:
 
 
 def _scans(script: Script) -> Iterator[Scan]:
-    for part in (*script.steps, *script.outputs):
-        yield from _scans_below(part.relation)
+    for relation in [part.relation for part in (*script.steps, *script.outputs)]:
+        yield from _scans_below(relation)
 
 
 def _scans_below(relation: Relation) -> Iterator[Scan]:

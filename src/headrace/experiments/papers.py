@@ -82,7 +82,7 @@ def from_file(path: Path, limit: int, model: LinearModel) -> Iterator[pl.DataFra
 
 
 def from_feed(url: str, limit: int) -> list[bytes]:
-    """Return the papers that a live feed announces now, as events. Raises Transient when it does not answer."""
+    """Return the papers that a live feed announces now, as events. Raises Transient without an answer."""
     polled = FeedPoller(url, fetch=HttpFetch(), clock=SystemClock()).poll()
     if polled.error is not None:
         raise polled.error

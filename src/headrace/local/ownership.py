@@ -35,8 +35,7 @@ class Ownership:
     @classmethod
     def take(cls, namespace: Namespace, job: str, task: str, owner: str) -> Ownership:
         """Take a task; raises `Transient`, naming the process that has it, if it is owned."""
-        path = namespace.locks_folder / f"{safe_file_stem(job)}@{safe_file_stem(task)}.lock"
-        lock = _locked(path, f"task {task!r} of job {job!r}")
+        lock = _locked(_lock_path(namespace, job, task), f"task {task!r} of job {job!r}")
         try:
             with namespace.transaction() as tx:
                 since = datetime.fromtimestamp(tx.now_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -46,6 +45,16 @@ class Ownership:
             os.close(lock)
             raise
         return cls(job, task, fence, lock)
+
+    @staticmethod
+    def is_held(namespace: Namespace, job: str, task: str) -> bool:
+        """Tell whether some process has a task now."""
+        try:
+            lock = _locked(_lock_path(namespace, job, task), f"task {task!r} of job {job!r}")
+        except Transient:
+            return True
+        os.close(lock)
+        return False
 
     def check(self, tx: Transaction) -> None:
         """Raise `Fatal`, and so undo the transaction, if another process took the task over."""
@@ -68,6 +77,10 @@ class Ownership:
 
     def __del__(self) -> None:
         self.release()
+
+
+def _lock_path(namespace: Namespace, job: str, task: str) -> Path:
+    return namespace.locks_folder / f"{safe_file_stem(job)}@{safe_file_stem(task)}.lock"
 
 
 def _locked(path: Path, what: str) -> int:

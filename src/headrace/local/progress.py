@@ -91,6 +91,10 @@ class Progress:
         """Take a task for this process; raises `Transient`, naming its owner, if it is taken."""
         return Ownership.take(self._namespace, checked_name(job, "job"), task, owner)
 
+    def is_held(self, job: str, task: str) -> bool:
+        """Tell whether some process has the task now."""
+        return Ownership.is_held(self._namespace, job, task)
+
     def positions(self, job: str, task: str) -> dict[tuple[str, int], int]:
         """Return the next offset to read by (input, partition); what was never read is missing."""
         with self._namespace.reading() as connection:

@@ -161,7 +161,7 @@ class Queue:
                 f"not {visibility_timeout_s} and {max_deliveries}"
             )
         self._namespace = namespace
-        self._visibility_timeout_s = visibility_timeout_s
+        self.visibility_timeout_s = visibility_timeout_s
         self._max_deliveries = max_deliveries
 
     def send(
@@ -311,7 +311,7 @@ class Queue:
             finished.extend(current)
             lost.extend(message_id for message_id in ids if message_id not in current)
         if lost:
-            raise LostLease(self.name, lost, self._visibility_timeout_s)
+            raise LostLease(self.name, lost, self.visibility_timeout_s)
         if finished:
             self._remove(tx, finished)
             tx.connection.execute(
@@ -349,7 +349,7 @@ class Queue:
         return Depth(sent - finished - dead - leased - delayed, leased, delayed, sent, finished, dead)
 
     def _hidden_until_us(self, tx: Transaction) -> int:
-        return tx.now_us + int(self._visibility_timeout_s * 1_000_000)
+        return tx.now_us + int(self.visibility_timeout_s * 1_000_000)
 
 
 def list_queues(namespace: Namespace) -> list[str]:

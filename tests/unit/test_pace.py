@@ -1,0 +1,56 @@
+from headrace.clock import ManualClock
+from headrace.engine.pace import EPOCH_S, LONGEST_REST_S, Pace
+from headrace.engine.tasks import FIRST_BATCH_ROWS
+from headrace.limits import MAX_BATCH_ROWS
+
+
+def epoch(pace, clock, rows, took_s):
+    with pace.timed(rows):
+        clock.sleep(took_s)
+
+
+def test_batches_grow_while_full_ones_are_quick():
+    clock = ManualClock()
+    pace = Pace(clock)
+    epoch(pace, clock, pace.rows, EPOCH_S / 10)
+    assert pace.rows == 2 * FIRST_BATCH_ROWS
+
+
+def test_batches_stop_growing_at_the_limit():
+    clock = ManualClock()
+    pace = Pace(clock)
+    for _ in range(30):
+        epoch(pace, clock, pace.rows, EPOCH_S / 100)
+    assert pace.rows == MAX_BATCH_ROWS
+
+
+def test_batches_that_are_not_full_do_not_grow():
+    clock = ManualClock()
+    pace = Pace(clock)
+    epoch(pace, clock, 1, EPOCH_S / 10)
+    assert pace.rows == FIRST_BATCH_ROWS
+
+
+def test_a_slow_epoch_makes_the_next_batch_smaller_but_never_empty():
+    clock = ManualClock()
+    pace = Pace(clock)
+    epoch(pace, clock, FIRST_BATCH_ROWS, 100 * EPOCH_S)
+    assert 1 <= pace.rows < FIRST_BATCH_ROWS
+    epoch(pace, clock, pace.rows, 10_000 * EPOCH_S)
+    assert pace.rows == 1
+
+
+def test_rests_lengthen_while_nothing_comes_and_are_short_again_after_work():
+    clock = ManualClock()
+    pace = Pace(clock)
+    rests = []
+    for _ in range(12):
+        began = clock.now_us()
+        pace.rest()
+        rests.append(clock.now_us() - began)
+    assert rests == sorted(rests)
+    assert rests[-1] == int(LONGEST_REST_S * 1e6)
+    epoch(pace, clock, 1, 0.001)
+    began = clock.now_us()
+    pace.rest()
+    assert clock.now_us() - began == rests[0]

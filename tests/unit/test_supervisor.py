@@ -1,0 +1,82 @@
+import signal
+import sys
+import time
+
+import pytest
+
+from headrace.clock import ManualClock
+from headrace.engine.instances import FIRST_PAUSE_S, Command, Supervisor
+
+
+class SubprocessClock(ManualClock):
+    """Time moves by hand, and a wait gives real processes a moment."""
+
+    def sleep(self, seconds):
+        super().sleep(seconds)
+        time.sleep(0.002)
+
+
+def command(script, job="job", instance=0):
+    return Command(job, instance, [sys.executable, "-S", "-c", script])
+
+
+@pytest.fixture
+def clock():
+    return SubprocessClock()
+
+
+def test_an_instance_that_ends_well_is_done(clock):
+    supervisor = Supervisor([command("pass")], clock=clock)
+    supervisor.start()
+    assert supervisor.wait() == 0
+    assert supervisor.ended("job")
+
+
+def test_an_instance_that_is_killed_is_started_again_at_once(tmp_path, clock):
+    mark = tmp_path / "mark"
+    script = (
+        f"import os, pathlib; m = pathlib.Path({str(mark)!r})\n"
+        "if not m.exists(): m.touch(); os.kill(os.getpid(), 9)"
+    )
+    said = []
+    supervisor = Supervisor([command(script)], say=said.append, clock=clock)
+    supervisor.start()
+    assert supervisor.wait() == 0
+    assert said == ["job, instance 0: killed by SIGKILL; starting it again"]
+
+
+def test_the_second_death_in_a_row_is_followed_by_a_pause(tmp_path, clock):
+    marks = tmp_path / "marks"
+    script = (
+        f"import os; f = open({str(marks)!r}, 'a+'); f.write('x'); f.flush(); f.seek(0)\n"
+        "if len(f.read()) < 3: os.kill(os.getpid(), 9)"
+    )
+    said = []
+    supervisor = Supervisor([command(script)], say=said.append, clock=clock)
+    supervisor.start()
+    assert supervisor.wait() == 0
+    assert said[1].endswith(f"starting it again in {FIRST_PAUSE_S:g} s")
+
+
+def test_a_mistake_that_only_a_person_can_mend_stops_the_job_and_its_other_instances(clock):
+    wait = "import signal, sys; signal.signal(15, lambda *_: sys.exit(0)); signal.pause()"
+    supervisor = Supervisor([command("raise SystemExit(2)"), command(wait, instance=1)], clock=clock)
+    supervisor.start()
+    assert supervisor.wait() == 2
+
+
+def test_stopping_asks_every_instance_and_does_not_start_any_again(clock):
+    supervisor = Supervisor([command("import signal; signal.pause()")], clock=clock)
+    supervisor.start()
+    supervisor.stop()
+    assert supervisor.wait() == 0
+
+
+def test_killing_ends_everything_at_once(clock):
+    supervisor = Supervisor(
+        [command(f"import signal; signal.signal({int(signal.SIGTERM)}, signal.SIG_IGN); signal.pause()")],
+        clock=clock,
+    )
+    supervisor.start()
+    supervisor.kill()
+    assert supervisor.wait() == 0
