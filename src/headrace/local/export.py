@@ -33,6 +33,7 @@ _KEYS: Final = ("partition_key", "row_key")
 _FORMULA_START: Final = ("=", "+", "-", "@", "\t", "\r")
 
 _INT64: Final = range(-(2**63), 2**63)
+_INT64_CHARS: Final = len(str(_INT64.start))
 
 #: Whole numbers that a 64-bit float holds exactly.
 _EXACT_IN_FLOAT: Final = range(-(2**53), 2**53 + 1)
@@ -142,17 +143,14 @@ _Columns = dict[str, tuple[type[pl.DataType], Callable[[bytes], Any]]]
 
 def _frame(records: list[_Record], columns: _Columns) -> pl.DataFrame:
     cells = [
-        [
-            None if (raw := record.get(name)) is None or raw == b"null" else cell(bytes(raw))
-            for record in records
-        ]
+        [cell(bytes(record[name])) if name in record else None for record in records]
         for name, (_, cell) in columns.items()
     ]
     return pl.DataFrame(cells, schema={name: type_ for name, (type_, _) in columns.items()}, orient="col")
 
 
 class _Spool:
-    """The rows as records in a temporary file, and the kinds of value met under each name."""
+    """The rows as records without NULLs in a temporary file, and the kinds of value under each name."""
 
     def __init__(self, rows: Iterable[Row], folder: Path) -> None:
         self.count = 0
@@ -166,14 +164,18 @@ class _Spool:
             raise
 
     def _add(self, record: _Record) -> None:
+        present = {}
         for name, raw in record.items():
-            self.kinds.setdefault(name, set()).update(_kind(bytes(raw)))
+            kinds = self.kinds.setdefault(name, set())
+            if (kind := _kind(bytes(raw))) is not None:
+                kinds.add(kind)
+                present[name] = raw
         if len(self.kinds) > MAX_EXPORT_COLUMNS:
             raise UserError(
                 f"the rows have more than {MAX_EXPORT_COLUMNS} different properties, too many for columns. "
                 "Export to .jsonl instead"
             )
-        self._file.write(_encode(record) + b"\n")
+        self._file.write(_encode(present) + b"\n")
         self.count += 1
 
     def pages(self) -> Iterator[list[_Record]]:
@@ -209,23 +211,22 @@ def _column_name(name: str) -> str:
     return f"properties.{name}" if re.fullmatch(r"(properties\.)*(partition_key|row_key)", name) else name
 
 
-def _kind(text: bytes) -> tuple[str, ...]:
-    """Return the kind of a JSON value, or nothing for null."""
+def _kind(text: bytes) -> str | None:
+    """Return the kind of a JSON value by its text, None for null."""
     match text[:1]:
         case b"n":
-            return ()
+            return None
         case b'"':
-            return ("text",)
+            return "text"
         case b"t" | b"f":
-            return ("boolean",)
+            return "boolean"
         case b"[" | b"{":
-            return ("nested",)
-    if text.lstrip(b"-").isdigit():
-        number = int(text) if len(text) <= 20 else None
-        if number in _EXACT_IN_FLOAT:
-            return ("integer",)
-        return ("large integer",) if number in _INT64 else ("nested",)
-    return ("float",) if math.isfinite(float(text)) else ("nested",)
+            return "nested"
+    if not text.lstrip(b"-").isdigit():
+        return "float" if math.isfinite(float(text)) else "nested"
+    if len(text) > _INT64_CHARS or (number := int(text)) not in _INT64:
+        return "nested"
+    return "integer" if number in _EXACT_IN_FLOAT else "large integer"
 
 
 _WRITERS: Final[dict[str, Callable[[Iterable[Row], BinaryIO, Path], int]]] = {
