@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -27,6 +27,12 @@ def note(line: str) -> None:
 def print_json(document: Any) -> None:
     """Print the one JSON document of ``--json``."""
     print(redacted(json.dumps(document, ensure_ascii=False, indent=2)))
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines of a result."""
+    for line in lines:
+        print(redacted(line))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

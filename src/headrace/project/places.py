@@ -40,13 +40,15 @@ def place_of(key: str, settings: InputSettings | OutputSettings) -> Place | None
             return None
 
 
-def find_place(project: Project, name: str, kinds: Sequence[str], purpose: str) -> Place:
+def find_place(
+    project: Project, name: str, kinds: Sequence[str], purpose: str, *, others: Sequence[Place] = ()
+) -> Place:
     """Return the place that `name` means: the key of an input or output, or the place's own name.
 
-    Raises `UserError` when there is none of `kinds`, or when several differ; `purpose` ("to send to") is for
-    its message.
+    `others` are places that the settings do not declare. Raises `UserError` when there is none of `kinds`, or
+    when several differ; `purpose` ("to send to") is for its message.
     """
-    declared = list(_declared(project))
+    declared = [*declared_places(project), *((place.name, place) for place in others)]
     by_key = [place for key, place in declared if key == name]
     found = _distinct(by_key, kinds) or _distinct([p for _, p in declared if p.name == name], kinds)
     if len(found) == 1:
@@ -66,7 +68,8 @@ def find_place(project: Project, name: str, kinds: Sequence[str], purpose: str) 
     )
 
 
-def _declared(project: Project) -> Iterator[tuple[str, Place]]:
+def declared_places(project: Project) -> Iterator[tuple[str, Place]]:
+    """Yield the places of a project's inputs and outputs with their keys in the settings."""
     for section in (project.inputs, project.outputs):
         for key, settings in section.items():
             place = place_of(key, settings)

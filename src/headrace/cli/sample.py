@@ -1,0 +1,195 @@
+"""Copy events of a live input to a file of JSON lines, to look at them and to try queries on.
+
+INPUT is a hub, a queue or the address of a feed. The newest N events that are there are taken; if there are
+fewer, those that come within the next seconds are as well. Nothing is taken away: no offset moves, no message
+is leased.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from headrace.cli.options import add_json, add_project
+from headrace.cli.show import count_text, note, print_json
+from headrace.cli.stopping import STEP_S, asked_to_stop
+from headrace.clock import Clock, SystemClock
+from headrace.connect.feeds.fetch import HttpFetch
+from headrace.connect.feeds.poll import FeedPoller
+from headrace.connect.hub import HubSettings, open_hub
+from headrace.errors import Transient, UserError
+from headrace.events.formats.json_lines import BadEvent, objects_of
+from headrace.local.browse import newest_messages
+from headrace.local.files import replacing
+from headrace.local.hub import Hub
+from headrace.local.namespace import Namespace
+from headrace.project import Project
+from headrace.project.latest import events_between, newest_events
+from headrace.project.places import find_place
+
+EVENTS: Final = 100
+WAIT_S: Final = 5.0
+
+#: Gives the next bodies of an input, oldest first: at the first call the newest that are there.
+Look = Callable[[int], list[bytes]]
+
+
+def add(verbs: Any) -> None:
+    """Describe the verb."""
+    parser = verbs.add_parser(
+        "sample",
+        help="copy events of an input to a file",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("input", metavar="INPUT", help="an input, a hub, a queue, or the URL of a feed")
+    parser.add_argument("-n", type=int, default=EVENTS, metavar="N", help=f"events to copy ({EVENTS})")
+    parser.add_argument("-o", type=Path, metavar="FILE", help="where to (default: standard output)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=WAIT_S,
+        metavar="S",
+        help=f"how long to wait where there are fewer than N ({WAIT_S:g})",
+    )
+    add_project(parser)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Collect events, then write them: the file appears whole or not at all."""
+    if arguments.n < 1:
+        raise UserError(f"-n: expected at least 1, found {arguments.n}")
+    if arguments.json and arguments.o is None:
+        raise UserError(
+            "--json tells what was written to a file: give -o FILE. The events are JSON without it"
+        )
+    sample = Sample(arguments.n)
+    if arguments.input.startswith(("http://", "https://")):
+        name = "the feed"
+        sample.add(_papers(arguments.input))
+    else:
+        project = Project.load(Path(arguments.project))
+        place = find_place(project, arguments.input, ("hub", "queue"), "to take a sample of")
+        name = str(place)
+        with Namespace.open(project.data) as namespace:
+            if isinstance(place.settings, HubSettings):
+                with open_hub(namespace.hubs_folder, place.name, place.settings) as hub:
+                    _collect(sample, HubLook(hub), name, arguments.seconds)
+            else:
+                _collect(sample, QueueLook(namespace, place.name), name, arguments.seconds)
+    _write(sample, name, arguments)
+    return 0
+
+
+# --- collecting -------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Sample:
+    """Events as lines of JSON; what holds no JSON object is counted in `bad`."""
+
+    wanted: int
+    lines: list[bytes] = field(default_factory=list)
+    bad: int = 0
+
+    @property
+    def missing(self) -> int:
+        """How many more lines are wanted."""
+        return self.wanted - len(self.lines)
+
+    def add(self, bodies: list[bytes]) -> None:
+        """Take the objects in `bodies`, an event being one or several, as far as they are wanted."""
+        for body in bodies:
+            try:
+                texts = list(_objects(body))
+            except (BadEvent, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                self.bad += 1
+                continue
+            self.lines += texts[: self.missing]
+
+
+def _objects(body: bytes) -> Iterator[bytes]:
+    for text in objects_of(body):
+        text.decode()
+        msgspec.json.decode(text, type=msgspec.Raw)
+        # JSON has no line break inside a string, so one between tokens can as well be a space.
+        yield text.replace(b"\r", b" ").replace(b"\n", b" ")
+
+
+def _collect(sample: Sample, look: Look, name: str, seconds: float, clock: Clock | None = None) -> None:
+    clock = clock or SystemClock()
+    stopped = asked_to_stop()
+    deadline_ns = clock.monotonic_ns() + int(seconds * 1e9)
+    sample.add(look(sample.missing))
+    if sample.missing and seconds > 0:
+        note(f"{name} has {count_text(len(sample.lines), 'event')}; waiting {seconds:g} s for more")
+    while sample.missing and clock.monotonic_ns() < deadline_ns and not stopped():
+        clock.sleep(STEP_S)
+        sample.add(look(sample.missing))
+
+
+class HubLook:
+    """Looks at a hub: first at its newest events, then at what comes."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._offsets: list[int] | None = None
+
+    def __call__(self, wanted: int) -> list[bytes]:
+        """Return bodies in the order of their enqueued times."""
+        starts, self._offsets = self._offsets, self._hub.ends()
+        if starts is None:
+            events = newest_events(self._hub, wanted)
+        else:
+            events = sorted(events_between(self._hub, starts, self._offsets))
+        return [event.body for event in events]
+
+
+class QueueLook:
+    """Looks at a queue: first at its newest messages, then at what comes."""
+
+    def __init__(self, namespace: Namespace, queue: str) -> None:
+        self._namespace, self._queue = namespace, queue
+        self._last_id = 0
+
+    def __call__(self, wanted: int) -> list[bytes]:
+        """Return bodies in the order they were sent."""
+        found = newest_messages(self._namespace, self._queue, limit=wanted, after=self._last_id)
+        self._last_id = found[-1].id if found else self._last_id
+        return [message.body for message in found]
+
+
+def _papers(url: str) -> list[bytes]:
+    polled = FeedPoller(url, fetch=HttpFetch(), clock=SystemClock()).poll()
+    if polled.error is not None:
+        raise polled.error
+    return list(polled.events)
+
+
+# --- writing ----------------------------------------------------------------------------------------------
+
+
+def _write(sample: Sample, name: str, arguments: argparse.Namespace) -> None:
+    if sample.bad:
+        note(f"{count_text(sample.bad, 'event')} left out: not JSON. `headrace peek` shows them")
+    if not sample.lines:
+        raise Transient(f"no events came from {name}; --seconds S waits longer. Nothing was written")
+    text = b"".join(line + b"\n" for line in sample.lines)
+    if arguments.o is None:
+        sys.stdout.buffer.write(text)
+        sys.stdout.buffer.flush()
+        return
+    with replacing(arguments.o) as file:
+        file.write(text)
+    if arguments.json:
+        print_json({"input": arguments.input, "events": len(sample.lines), "file": str(arguments.o)})
+    else:
+        note(f"wrote {count_text(len(sample.lines), 'event')} of {name} to {arguments.o}")

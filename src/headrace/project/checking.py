@@ -1,0 +1,212 @@
+"""Checking a project without running it: every problem at once, and how each job would run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from headrace.connect.hub import HubSettings
+from headrace.connect.queue import QueueSettings
+from headrace.connect.table import TableSettings
+from headrace.errors import HeadraceError, UserError, did_you_mean
+from headrace.limits import MAX_PARTITIONS
+from headrace.local.hub import Hub
+from headrace.names import checked_name
+from headrace.project.columns import output_columns
+from headrace.project.functions import load_function
+from headrace.project.places import Place, place_of
+from headrace.project.project import Project
+from headrace.project.tolerant import Loaded, load_tolerantly
+from headrace.sql.plan import Script
+
+
+@dataclass(slots=True)
+class JobCheck:
+    """One job as it would run; inputs, outputs and functions by their keys in the settings."""
+
+    name: str
+    inputs: dict[str, Place | None] = field(default_factory=dict)
+    outputs: dict[str, Place | None] = field(default_factory=dict)
+    functions: list[str] = field(default_factory=list)
+    runs: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class ProjectCheck:
+    """All that was found: `problems` of the settings themselves, and each job with its own."""
+
+    file: Path
+    jobs: list[JobCheck] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def problem_count(self) -> int:
+        """How many problems there are in all."""
+        return len(self.problems) + sum(len(job.problems) for job in self.jobs)
+
+
+def check_project(path: Path, jobs: Sequence[str] = ()) -> ProjectCheck:
+    """Check the settings and the given jobs, or all; raises `UserError` for a project that cannot be read.
+
+    Functions are loaded, so the project's Python files are imported; nothing is run or made.
+    """
+    loaded = load_tolerantly(path)
+    project = loaded.project
+    check = ProjectCheck(project.file, problems=[*loaded.problems, *_place_problems(loaded)])
+    for name in jobs:
+        if f"jobs.{name}" not in loaded.broken:
+            project.job(name)
+    check.problems += _function_problems(loaded)
+    check.jobs = [_checked_job(loaded, name) for name in project.jobs if name in jobs or not jobs]
+    return check
+
+
+def _function_problems(loaded: Loaded) -> Iterator[str]:
+    for name, settings in loaded.project.functions.items():
+        if f"functions.{name}" in loaded.broken:
+            continue
+        try:
+            load_function(loaded.project.folder, name, settings)
+        except HeadraceError as error:
+            yield _under(f"functions.{name}", error)
+
+
+def _under(path: str, error: Exception) -> str:
+    """Return the message of `error` with the key's path, unless it begins with that already."""
+    return str(error) if str(error).startswith(path) else f"{path}: {error}"
+
+
+# --- places -----------------------------------------------------------------------------------------------
+
+
+def _place_problems(loaded: Loaded) -> Iterator[str]:
+    """Yield names and numbers of hubs, queues and tables that cannot be."""
+    sections = {"inputs": loaded.project.inputs, "outputs": loaded.project.outputs}
+    for section, tables in sections.items():
+        for key, settings in tables.items():
+            place = place_of(key, settings)
+            if place is None or f"{section}.{key}" in loaded.broken:
+                continue
+            try:
+                checked_name(place.name, place.kind)
+            except UserError as error:
+                yield f"{section}.{key}.{place.kind}: {error}"
+            for name, value, low, high in _bounds(place):
+                if not low <= value <= high:
+                    wanted = f"{low:g} or more" if high == float("inf") else f"{low:g} to {high:g}"
+                    yield f"{section}.{key}.{name}: expected {wanted}, found {value:g}"
+
+
+def _bounds(place: Place) -> list[tuple[str, float, float, float]]:
+    match place.settings:
+        case HubSettings() as hub:
+            return [
+                ("partitions", hub.partitions, 1, MAX_PARTITIONS),
+                ("retention_hours", hub.retention_hours, 0, float("inf")),
+            ]
+        case QueueSettings() as queue:
+            return [
+                ("visibility_timeout_s", queue.visibility_timeout_s, 1, float("inf")),
+                ("max_deliveries", queue.max_deliveries, 1, float("inf")),
+            ]
+        case _:
+            return []
+
+
+# --- jobs -------------------------------------------------------------------------------------------------
+
+
+def _checked_job(loaded: Loaded, name: str) -> JobCheck:
+    project, job = loaded.project, JobCheck(name)
+    try:
+        script = project.script(name)
+    except UserError as error:
+        query = project.jobs[name].query
+        where = f"jobs.{name}.query, {query}" if query else f"jobs.{name}.sql"
+        is_setting = str(error).startswith(f"jobs.{name}")
+        job.problems.append(str(error) if is_setting else f"{where}: {error}")
+        return job
+    job.inputs = {key: _whole_place(loaded, "inputs", key) for key in script.inputs}
+    outputs = dict.fromkeys(output.name for output in script.outputs)
+    job.outputs = {key: _whole_place(loaded, "outputs", key) for key in outputs}
+    job.functions = list(script.functions)
+    job.problems += _key_problems(project, script, job)
+    _explain(project, job)
+    return job
+
+
+def _whole_place(loaded: Loaded, section: str, key: str) -> Place | None:
+    """Return the place of an input or output, None for one that is broken or has none."""
+    if f"{section}.{key}" in loaded.broken:
+        return None
+    tables = loaded.project.inputs if section == "inputs" else loaded.project.outputs
+    return place_of(key, tables[key])
+
+
+def _key_problems(project: Project, script: Script, job: JobCheck) -> Iterator[str]:
+    """Yield key columns of outputs that the query does not write."""
+    for key, place in job.outputs.items():
+        columns = output_columns(script, key)
+        if place is None or columns is None:
+            continue
+        match place.settings:
+            case TableSettings() as table:
+                wanted = {"partition_key": table.partition_key, "row_key": table.row_key}
+            case HubSettings() as hub:
+                wanted = {"key": hub.key}
+            case _:
+                continue
+        for setting, column in wanted.items():
+            if column is not None and column.casefold() not in {name.casefold() for name in columns}:
+                written, hint = ", ".join(columns), did_you_mean(column, columns)
+                problem = f"the query of job '{job.name}' writes no column '{column}', only {written}. {hint}"
+                yield f"outputs.{key}.{setting}: {problem}".rstrip()
+
+
+# --- how it runs ------------------------------------------------------------------------------------------
+
+
+def _explain(project: Project, job: JobCheck) -> None:
+    """Say how the job's work is cut, and what about it may surprise."""
+    instances = project.jobs[job.name].instances
+    who = "1 instance" if instances == 1 else f"{instances} instances"
+    tasks = 0
+    for key, place in job.inputs.items():
+        match place:
+            case Place("hub"):
+                partitions = _partitions(project, job, place)
+                tasks += partitions
+                cut = f"{partitions} tasks, one per partition" if partitions > 1 else "1 task, the partition"
+                job.runs.append(f"as {cut} of hub '{place.name}', owned by {who}")
+            case Place("queue"):
+                takes = "1 instance takes" if instances == 1 else f"{who} compete for"
+                job.runs.append(f"{takes} messages of queue '{place.name}'")
+                tasks += instances
+            case _:
+                job.runs.append(f"input '{key}' has a problem, see above")
+                tasks += instances
+    if tasks < instances:
+        job.notes.append(f"{instances - tasks} of {instances} instances will have nothing to do")
+    written = {str(place) for place in job.outputs.values()}
+    for place in job.inputs.values():
+        if place is not None and str(place) in written:
+            job.notes.append(f"it reads and writes {place}: what it writes comes back to it")
+
+
+def _partitions(project: Project, job: JobCheck, place: Place) -> int:
+    """Return how many partitions the hub has, or will have once it is made."""
+    assert isinstance(place.settings, HubSettings)
+    folder = project.data / "hubs"
+    wanted = place.settings.partitions
+    if place.name not in Hub.names(folder):
+        return wanted
+    with Hub.open(folder, place.name) as hub:
+        if hub.partitions != wanted:
+            job.notes.append(
+                f"hub '{place.name}' was made with {hub.partitions} partitions and keeps them; the setting "
+                f"{wanted} does not count"
+            )
+        return hub.partitions
