@@ -160,7 +160,7 @@ def seal(
         table = _Columns(
             lengths,
             None if keys is None else list(keys),
-            None if properties is None else [None if one is None else dict(one) for one in properties],
+            None if properties is None else [dict(one) if one else None for one in properties],
         )
         columns = _codecs.compress(_columns_encoder.encode(table))
     return Sealed(len(bodies), len(raw), payload, columns, zlib.crc32(payload, zlib.crc32(columns or b"")))

@@ -169,7 +169,10 @@ def offset_at(connection: apsw.Connection, partition: Partition, time_us: int) -
     low, high = partition.begin, partition.next
     while low < high:
         middle = (low + high) // 2
-        first_offset, next_offset, enqueued_us = _rows(connection, _TIME_AT, partition.id, middle)[0]
+        rows = _rows(connection, _TIME_AT, partition.id, middle)
+        first_offset, next_offset, enqueued_us = rows[0] if rows else (middle, middle, 0)
+        if next_offset <= middle:
+            raise DamagedBlock(partition.id, middle, "a block is missing")
         if enqueued_us < time_us:
             low = next_offset
         else:

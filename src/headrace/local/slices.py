@@ -43,7 +43,7 @@ class Slice:
 
     @cached_property
     def joined(self) -> bytes | None:
-        """The bodies separated by newlines, None when one of them holds a newline."""
+        """The bodies separated by newlines, None where a newline may stand within a body."""
         if any(part.lengths is not None for part in self.contents):
             return None
         if len(self.contents) == 1:
