@@ -31,8 +31,6 @@ KINDS: Final = ("table", "queue", "hub")
 #: Rows, messages or events that are shown unless told otherwise.
 ROWS: Final = 10
 
-_BODY_CHARS: Final = 100
-
 
 def add(verbs: Any) -> None:
     """Describe the verb."""
@@ -112,6 +110,8 @@ def _show_table(namespace: Namespace, place: Place, arguments: argparse.Namespac
         return
     cells = [_cells(row) for row in rows]
     columns = list(dict.fromkeys(name for row in cells for name in row))
+    if not any(row.partition_key for row in rows):  # a table without partitions need not show that
+        columns = columns[1:]
     if rows:
         print_table(columns, [[row.get(name, "") for name in columns] for row in cells])
     note(f"{place}: {count_text(total, 'row')}" + (f", {len(rows)} shown" if len(rows) < total else ""))
@@ -160,8 +160,7 @@ def _show_queue(namespace: Namespace, place: Place, arguments: argparse.Namespac
     print_table(list(depth), [list(depth.values())])
     if messages:
         rows = [
-            (m.id, time_text(m.enqueued_us), m.delivery_count, m.hidden, body_text(m.body, _BODY_CHARS))
-            for m in messages
+            (m.id, time_text(m.enqueued_us), m.delivery_count, m.hidden, body_text(m.body)) for m in messages
         ]
         print_table(["message", "enqueued", "deliveries", "hidden", "body"], rows)
 
@@ -191,9 +190,7 @@ def _show_hub(namespace: Namespace, place: Place, arguments: argparse.Namespace)
     rows = [(number, begin, end, end - begin) for number, (begin, end) in bounds]
     print_table(["partition", "begin", "end", "events"], rows)
     if events:
-        latest_rows = [
-            (e.partition, e.offset, time_text(e.enqueued_us), body_text(e.body, _BODY_CHARS)) for e in events
-        ]
+        latest_rows = [(e.partition, e.offset, time_text(e.enqueued_us), body_text(e.body)) for e in events]
         print_table(["partition", "offset", "enqueued", "body"], latest_rows)
 
 

@@ -12,6 +12,7 @@ from headrace.cli.show import count_text, note, print_json
 from headrace.clock import Clock, SystemClock
 from headrace.project.places import Place
 from headrace.project.sending import Sending
+from headrace.redaction import redacted
 
 
 @dataclass(slots=True)
@@ -60,7 +61,9 @@ class Report:
     def refuse(self, problem: str) -> None:
         """Note an event that cannot be sent."""
         self.refused.append(problem)
-        self._progress.console.print(f"headrace: not sent: {problem}", highlight=False, markup=False)
+        self._progress.console.print(
+            redacted(f"headrace: not sent: {problem}"), highlight=False, markup=False, soft_wrap=True
+        )
 
     def tell(self, *, as_json: bool) -> None:
         """Print what was sent and how fast."""
