@@ -102,7 +102,7 @@ def test_tables_of_one_namespace_do_not_meet(namespace, table):
 
 def test_a_table_that_was_undone_can_be_written_again(namespace, table):
     with pytest.raises(apsw.ConstraintError):
-        upsert(namespace, table, rows_of("p/1") + [("p", "1", None)])
+        upsert(namespace, table, [*rows_of("p/1"), ("p", "1", None)])
     assert list_tables(namespace) == []
     upsert(namespace, table, rows_of("p/2"))
     assert [row.row_key for row in table.read()] == ["2"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import struct
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,9 @@ ON CONFLICT (job, task) DO UPDATE
 SET fence = fence + 1, owner = excluded.owner, acquired_us = excluded.acquired_us
 RETURNING fence
 """
+
+#: `struct flock`: type, whence, start, length (0: to the end), pid (0 for a lock of the open file).
+_FLOCK: Final = "hhqqi4x"
 
 
 class Ownership:
@@ -35,8 +39,13 @@ class Ownership:
     @classmethod
     def take(cls, namespace: Namespace, job: str, task: str, owner: str) -> Ownership:
         """Take a task; raises `Transient`, naming the process that has it, if it is owned."""
-        lock = _locked(_lock_path(namespace, job, task), f"task {task!r} of job {job!r}")
+        lock = _open_lock(_lock_path(namespace, job, task))
         try:
+            if not _locked(lock):
+                raise Transient(
+                    f"task {task!r} of job {job!r} is run by {_read_note(lock)}. Stop that one first, or "
+                    "wait until it ends: its place is free the moment it does"
+                )
             with namespace.transaction() as tx:
                 since = datetime.fromtimestamp(tx.now_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
                 _write_note(lock, f"process {os.getpid()} ({owner}, since {since})")
@@ -48,13 +57,17 @@ class Ownership:
 
     @staticmethod
     def is_held(namespace: Namespace, job: str, task: str) -> bool:
-        """Tell whether some process has a task now."""
+        """Tell whether some process has a task now; asking never gets in the way of one that takes it."""
+        path = _lock_path(namespace, job, task)
+        if not path.exists():
+            return False
+        lock = _open_lock(path)
         try:
-            lock = _locked(_lock_path(namespace, job, task), f"task {task!r} of job {job!r}")
-        except Transient:
-            return True
-        os.close(lock)
-        return False
+            asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            in_the_way: int = struct.unpack(_FLOCK, fcntl.fcntl(lock, fcntl.F_OFD_GETLK, asked))[0]
+        finally:
+            os.close(lock)
+        return in_the_way != fcntl.F_UNLCK
 
     def check(self, tx: Transaction) -> None:
         """Raise `Fatal`, and so undo the transaction, if another process took the task over."""
@@ -83,23 +96,28 @@ def _lock_path(namespace: Namespace, job: str, task: str) -> Path:
     return namespace.locks_folder / f"{safe_file_stem(job)}@{safe_file_stem(task)}.lock"
 
 
-def _locked(path: Path, what: str) -> int:
-    """Open and lock a file. It stays when the lock is let go: two files of one name could both be locked."""
+def _open_lock(path: Path) -> int:
+    """Open a lock file. It is never removed: two files of one name could both be locked."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise UserError(f"cannot lock {path}: {error.strerror}. Check that the folder is yours") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(lock, 1024, 0).decode(errors="replace") or "another process"
-        os.close(lock)
-        raise Transient(
-            f"{what} is run by {holder}. Stop that one first, or wait until it ends: "
-            "its place is free the moment it does"
-        ) from None
-    return lock
+
+
+def _locked(lock: int) -> bool:
+    """Take the lock if nobody has it. It belongs to the open file, so the kernel frees it when we end.
+
+    An open-file-description lock can be asked for without being taken, which ``flock`` cannot.
+    """
+    with contextlib.suppress(BlockingIOError, PermissionError):
+        fcntl.fcntl(lock, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+        return True
+    return False
+
+
+def _read_note(lock: int) -> str:
+    return os.pread(lock, 1024, 0).decode(errors="replace") or "another process"
 
 
 def _write_note(lock: int, note: str) -> None:

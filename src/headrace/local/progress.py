@@ -227,11 +227,6 @@ class Progress:
             values = (job, instance, os.getpid(), tx.now_us, msgspec.json.encode(dict(counters)).decode())
             tx.connection.execute(_BEAT, values)
 
-    def leave(self, job: str, instance: str) -> None:
-        """Take an instance off the list, as its last act."""
-        with self._namespace.transaction() as tx:
-            tx.connection.execute("DELETE FROM instance WHERE job = ? AND instance = ?", (job, instance))
-
     def instances(self, job: str | None = None) -> list[InstanceState]:
         """Return the instances of one job or of all, as they last reported."""
         with self._namespace.reading() as connection:
