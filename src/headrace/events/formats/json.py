@@ -1,0 +1,16 @@
+"""JSON: bodies to batches and batches to text; every value exactly, or a reason why not."""
+
+from headrace.events.formats.json_decode import Decoded, JsonDecoder, Reject, decode_objects
+from headrace.events.formats.json_encode import encode_lines, encode_rows
+from headrace.events.formats.json_rows import from_rows, rows
+
+__all__ = [
+    "Decoded",
+    "JsonDecoder",
+    "Reject",
+    "decode_objects",
+    "encode_lines",
+    "encode_rows",
+    "from_rows",
+    "rows",
+]
