@@ -152,8 +152,8 @@ def _show_rows(console: Console, rows: pl.DataFrame) -> None:
     table = Table(
         title=f"table scimlevents, the first {min(FIRST_ROWS, rows.height)} of {rows.height:,} rows"
     )
-    for name in ("id", "class", "bestguess", "secondguess", "title"):
-        table.add_column(name, no_wrap=True)
+    for name, width in (("id", 10), ("class", 7), ("bestguess", 9), ("secondguess", 11), ("title", None)):
+        table.add_column(name, no_wrap=True, min_width=width, ratio=None if width else 1)
     for row in rows.head(FIRST_ROWS).iter_rows(named=True):
         title = row["title"] or ""
         shown = title if len(title) <= TITLE_CHARS else title[: TITLE_CHARS - 3] + "..."

@@ -36,7 +36,7 @@ class Delivery:
         self._sequence = self._progress.last_sequence(self._job, self._line)
         self._waiting = self._progress.pending_outbox(self._job, self._line)
         self.deliver()
-        self._forget()
+        self.forget()
 
     def add(self, tx: Transaction, output: str, block: object) -> None:
         """Keep a block in the commit; `deliver` sends it once the commit stands."""
@@ -57,7 +57,8 @@ class Delivery:
             crash_point("job.deliver.after_send")
             self._delivered.append(self._waiting.pop(0).id)
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Drop from the namespace what was delivered, as before an orderly end."""
         if self._delivered:
             with self._namespace.transaction() as tx:
                 self._progress.done_outbox(tx, self._delivered)

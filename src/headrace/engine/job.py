@@ -24,10 +24,10 @@ from headrace.connect.sink import LocalSink, Prepared, RemoteSink, Rows, Sink
 from headrace.connect.source import CompetingSource, OrderedSource, Poll, Source
 from headrace.engine.arrivals import Arranger, Arrivals
 from headrace.engine.delivery import Delivery
-from headrace.engine.expressions import RowError
 from headrace.engine.leases import LeaseKeeper
 from headrace.engine.pace import Pace
 from headrace.engine.program import Program, Results
+from headrace.engine.row_error import RowError
 from headrace.engine.stages import StageClocks
 from headrace.engine.tasks import Tasks
 from headrace.errors import DataError
@@ -58,7 +58,7 @@ class OpenJob:
 class Outcome:
     """What an epoch's events came to: rows for each output, and the events that failed, with the reason."""
 
-    prepared: dict[str, Prepared[object]] = field(default_factory=dict)
+    prepared: dict[str, Prepared[Any]] = field(default_factory=dict)
     dead: dict[int, str] = field(default_factory=dict)
 
 
@@ -105,6 +105,8 @@ class Instance:
                 source.reclaim()
             self._delivery.resume()
             self._loop()
+            self._progress.beat(self._job.name, self._name, self.clocks.counters())
+            self._delivery.forget()
         finally:
             for keeper in self._leases:
                 keeper.close()
@@ -180,7 +182,7 @@ class Instance:
         outputs = results.outputs
         while True:
             outputs = {name: _without(batch, dead) for name, batch in outputs.items()}
-            prepared: dict[str, Prepared[object]] = {}
+            prepared: dict[str, Prepared[Any]] = {}
             failed: dict[int, str] = {}
             for name, batch in outputs.items():
                 if batch.height:

@@ -14,7 +14,8 @@ from headrace.engine.operators.effect import Failure, run_effect
 from headrace.engine.operators.filter import filter_rows
 from headrace.engine.operators.project import project
 from headrace.engine.operators.union import union
-from headrace.events.batch import Batch, concat
+from headrace.engine.row_error import RowError
+from headrace.events.batch import ORIGIN, Batch, concat
 from headrace.models.scorer import Scorer
 from headrace.sql.plan import Effect, Filter, Project, Relation, Scan, Script, StepRef, Union
 
@@ -80,7 +81,14 @@ class _Run:
                 batches = [batch for source in relation.sources if (batch := self._batch(source)) is not None]
                 return union(batches) if batches else None
         source = self._batch(relation.source)
-        return None if source is None else self._applied(relation, source)
+        if source is None:
+            return None
+        try:
+            return self._applied(relation, source)
+        except RowError as error:
+            if error.origin is None and ORIGIN in source.frame.columns:
+                error.origin = source.frame[ORIGIN][error.row]
+            raise
 
     def _applied(self, relation: Filter | Project | Effect, source: Batch) -> Batch:
         match relation:

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import polars as pl
 
-from headrace.engine.expressions import RowError, evaluate
+from headrace.engine.expressions import evaluate
 from headrace.engine.program import Program
+from headrace.engine.row_error import RowError
 from headrace.errors import DataError, UserError, did_you_mean
 from headrace.events.batch import DTYPES, ORIGIN, TIME, Batch, ValueType
 from headrace.events.formats import json
@@ -149,8 +150,10 @@ def _timed(script: Script, batches: Mapping[str, Batch]) -> dict[str, Batch]:
 
 
 def _scans(script: Script) -> Iterator[Scan]:
-    for relation in [part.relation for part in (*script.steps, *script.outputs)]:
-        yield from _scans_below(relation)
+    for step in script.steps:
+        yield from _scans_below(step.relation)
+    for output in script.outputs:
+        yield from _scans_below(output.relation)
 
 
 def _scans_below(relation: Relation) -> Iterator[Scan]:

@@ -21,7 +21,10 @@ class RowError(DataError):
     """A row that an expression cannot be computed for.
 
     `row` is its index in the batch, `expression` the one that failed; its span says where it is written.
+    `origin` is the number of the input event that the row comes from, where that is known.
     """
+
+    origin: int | None = None
 
     def __init__(self, message: str, row: int, expression: Expression) -> None:
         self.row, self.expression = row, expression

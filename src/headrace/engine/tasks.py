@@ -17,7 +17,8 @@ from headrace.connect.source import OrderedSource, Poll
 from headrace.errors import Transient
 from headrace.limits import STARTS_WITHOUT_PROGRESS
 from headrace.local.namespace import Transaction
-from headrace.local.progress import Ownership, Progress
+from headrace.local.ownership import Ownership
+from headrace.local.progress import Progress
 
 #: How long a task of another instance may stand unowned before this one takes it.
 TAKE_OVER_AFTER_S: Final = 3.0

@@ -9,6 +9,7 @@ from typing import Final
 import polars as pl
 
 from headrace.engine.expressions import Planes, evaluate
+from headrace.engine.row_error import RowError
 from headrace.events.batch import DTYPES, ORIGIN, Batch, ValueType
 from headrace.models.scorer import Argument, Scorer
 from headrace.sql.plan import Effect, EffectCall
@@ -52,7 +53,11 @@ def _call(call: EffectCall, batch: Batch, function: Scorer, script: str) -> tupl
     """Return the result's planes over all rows of `batch`, and the reason for each row that failed."""
     needed = _rows_needed(call, batch, script)
     part = batch if needed is None else Batch(batch.frame[needed], batch.columns)
-    arguments = _arguments(call, part, script)
+    try:
+        arguments = _arguments(call, part, script)
+    except RowError as error:
+        error.row = _at(needed, error.row)
+        raise
     blocks: list[pl.DataFrame] = []
     errors: dict[int, str] = {}
     for start in range(0, part.height, BLOCK_ROWS):

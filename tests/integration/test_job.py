@@ -1,0 +1,229 @@
+"""The job loop, in this process: what is read, what is written, what is set aside."""
+
+import json
+
+import pytest
+
+from headrace.engine.job import Instance
+from headrace.errors import DataError, Fatal, Transient
+from headrace.local.dead_letters import DeadLetters
+from headrace.local.hub import Hub
+from headrace.local.namespace import Namespace
+from headrace.local.progress import Progress
+from headrace.local.queue import Queue
+from headrace.local.table import Table
+from headrace.project import Project
+from headrace.project.opening import opened_job
+
+SETTINGS = """
+[inputs.events]
+kind = "hub"
+partitions = 2
+
+[inputs.work]
+kind = "queue"
+
+[outputs.work]
+kind = "queue"
+
+[outputs.rows]
+kind = "table"
+row_key = "id"
+
+[outputs.every]
+kind = "table"
+
+[outputs.echo]
+kind = "hub"
+
+[functions.double]
+python = "functions.py:double"
+
+[jobs.job]
+query = "job.sql"
+"""
+
+FUNCTIONS = """
+def double(value):
+    if value == 13:
+        raise ValueError("thirteen is refused")
+    return value * 2
+"""
+
+
+class Bench:
+    """A project with one job, whose query each test chooses."""
+
+    def __init__(self, folder):
+        (folder / "headrace.toml").write_text(SETTINGS)
+        (folder / "functions.py").write_text(FUNCTIONS)
+        self.folder = folder
+        self.namespace = Namespace.open(folder / ".headrace")
+        self.progress = Progress(self.namespace)
+
+    def hub(self, name="events"):
+        return Hub.ensure(self.namespace.hubs_folder, name, partitions=2)
+
+    def publish(self, *events, name="events"):
+        bodies = [event if isinstance(event, bytes) else json.dumps(event).encode() for event in events]
+        with self.hub(name) as hub:
+            hub.publish_bodies(bodies)
+
+    def send(self, *events):
+        with self.namespace.transaction() as tx:
+            Queue(self.namespace, "work").send(tx, [json.dumps(event).encode() for event in events])
+
+    def run(self, sql):
+        """Run the job to the end of its inputs."""
+        (self.folder / "job.sql").write_text(sql)
+        self.progress.request_stop("job", "end")
+        project = Project.load(self.folder)
+        with opened_job(project, self.namespace, "job", 0) as opened:
+            Instance(opened, self.namespace).run()
+        return self
+
+    def rows(self, table="rows"):
+        return {e.row_key: json.loads(e.properties) for e in Table(self.namespace, table).read()}
+
+    def dead(self):
+        return list(DeadLetters(self.namespace).find())
+
+
+@pytest.fixture
+def bench(tmp_path):
+    bench = Bench(tmp_path)
+    yield bench
+    bench.namespace.close()
+
+
+def test_events_of_a_hub_become_rows_of_a_table(bench):
+    bench.publish({"id": "a", "kw": 1.5}, {"id": "b", "kw": 7})
+    bench.run("SELECT id, kw * 2 AS twice INTO rows FROM events WHERE kw > 2")
+    assert bench.rows() == {"b": {"twice": 14}}
+    assert bench.progress.counts("job") == {"events_in": 2, "rows_out": 1, "dead": 0}
+
+
+def test_what_was_read_is_not_read_again(bench):
+    bench.publish({"id": "a"})
+    bench.run("SELECT id INTO every FROM events")
+    bench.publish({"id": "b"})
+    bench.run("SELECT id INTO every FROM events")
+    assert sorted(row["id"] for row in bench.rows("every").values()) == ["a", "b"]
+
+
+def test_rows_without_a_key_are_keyed_by_the_position_of_their_event(bench):
+    with bench.hub() as hub:
+        hub.publish_bodies([b'{"n":1}', b'[{"n":2},{"n":3}]'], partition=1)
+    bench.run("SELECT n INTO every FROM events")
+    assert bench.rows("every") == {
+        "events/1/0": {"n": 1},
+        "events/1/1": {"n": 2},
+        "events/1/1/1": {"n": 3},
+    }
+
+
+def test_an_event_that_cannot_be_decoded_is_set_aside_with_its_bytes_and_its_neighbours_go_on(bench):
+    bench.publish({"id": "a"}, b"not json at all", {"id": "b"})
+    bench.run("SELECT id INTO rows FROM events")
+    assert set(bench.rows()) == {"a", "b"}
+    [letter] = bench.dead()
+    assert letter.body == b"not json at all"
+    assert (letter.job, letter.source_kind, letter.source) == ("job", "hub", "events")
+    assert "JSON" in letter.reason
+
+
+def test_an_event_that_a_function_fails_on_is_set_aside_with_the_reason(bench):
+    bench.publish({"id": "a", "n": 4}, {"id": "b", "n": 13})
+    bench.run("SELECT id, double(n) AS d INTO rows FROM events")
+    assert bench.rows() == {"a": {"d": 8}}
+    [letter] = bench.dead()
+    assert "thirteen is refused" in letter.reason
+    assert json.loads(letter.body) == {"id": "b", "n": 13}
+
+
+def test_an_event_that_fails_in_one_output_is_written_to_none(bench):
+    bench.publish({"id": "b", "n": 13}, {"id": "c", "n": 1})
+    bench.run("SELECT id INTO rows FROM events; SELECT double(n) AS d INTO every FROM events")
+    assert set(bench.rows()) == {"c"}
+    assert [row["d"] for row in bench.rows("every").values()] == [2]
+
+
+def test_a_row_without_its_key_is_set_aside(bench):
+    bench.publish({"id": "a"}, {"name": "no id"})
+    bench.run("SELECT id, name INTO rows FROM events")
+    assert set(bench.rows()) == {"a"}
+    [letter] = bench.dead()
+    assert "key is NULL" in letter.reason
+
+
+def test_a_cast_that_fails_stops_the_job_and_says_where_and_nothing_is_written(bench):
+    bench.publish({"id": "a", "n": "x"})
+    with pytest.raises(DataError) as caught:
+        bench.run("SELECT id, CAST(n AS bigint) AS n INTO rows FROM events")
+    assert "input 'events', partition" in str(caught.value)
+    assert "TRY_CAST" in str(caught.value)
+    assert bench.rows() == {}
+    bench.run("SELECT id, TRY_CAST(n AS bigint) AS n INTO rows FROM events")
+    assert bench.rows() == {"a": {"n": None}}
+
+
+def test_messages_of_a_queue_are_deleted_in_the_commit_that_holds_their_rows(bench):
+    bench.send({"id": "a"}, {"id": "b"})
+    bench.run("SELECT id, 1 AS one INTO rows FROM work")
+    assert set(bench.rows()) == {"a", "b"}
+    depth = Queue(bench.namespace, "work").depth()
+    assert (depth.visible, depth.leased, depth.finished) == (0, 0, 2)
+
+
+def test_a_hub_as_output_gets_every_row_once(bench):
+    bench.publish(*[{"id": n} for n in range(10)])
+    bench.run("SELECT id INTO echo FROM events")
+    with bench.hub("echo") as echo:
+        bodies = [
+            body
+            for partition in range(echo.partitions)
+            for body in echo.read(partition, 0, max_events=100, max_bytes=10**6).bodies
+        ]
+    assert sorted(json.loads(body)["id"] for body in bodies) == list(range(10))
+    assert bench.progress.pending_outbox("job", "instance-0") == []
+
+
+def test_the_service_columns_tell_when_and_where_an_event_arrived(bench):
+    with bench.hub() as hub:
+        hub.publish_bodies([b'{"id":"a"}'], partition=1)
+    bench.run(
+        "SELECT id, PartitionId, EventEnqueuedUtcTime AS enqueued, System.Timestamp() AS t INTO rows FROM events"
+    )
+    row = bench.rows()["a"]
+    assert row["PartitionId"] == 1
+    assert row["enqueued"] == row["t"]
+    assert row["t"].endswith("Z")
+
+
+def test_what_the_event_says_itself_wins_over_the_service_columns(bench):
+    bench.publish({"id": "a", "EventEnqueuedUtcTime": "then"}, {"id": "b"})
+    bench.run("SELECT id, EventEnqueuedUtcTime AS enqueued INTO rows FROM events")
+    rows = bench.rows()
+    assert rows["a"]["enqueued"] == "then"
+    assert rows["b"]["enqueued"].startswith("20")
+
+
+def test_a_second_owner_of_an_instance_is_refused_by_name(bench):
+    held = bench.progress.acquire("job", "instance-0", "the other")
+    with pytest.raises(Transient, match="the other"):
+        bench.run("SELECT id INTO rows FROM events")
+    held.release()
+
+
+def test_an_instance_that_was_overtaken_can_not_commit(bench, monkeypatch):
+    bench.publish({"id": "a"})
+    original = Progress.record_epoch
+
+    def overtaken(self, tx, *arguments, **named):
+        tx.connection.execute("UPDATE task SET fence = fence + 1")
+        return original(self, tx, *arguments, **named)
+
+    monkeypatch.setattr(Progress, "record_epoch", overtaken)
+    bench.publish(*[{"id": str(n)} for n in range(200)])
+    with pytest.raises(Fatal, match="taken over"):
+        bench.run("SELECT id INTO rows FROM events")
