@@ -67,12 +67,12 @@ CREATE TABLE dead_letter (
     source       TEXT NOT NULL,
     partition    INTEGER NOT NULL,
     position     INTEGER NOT NULL,  -- an offset, or the id of a message
-    body         BLOB NOT NULL,
     reason       TEXT NOT NULL,
     detail       TEXT NOT NULL,
     attempts     INTEGER NOT NULL,
     first_us     INTEGER NOT NULL,
-    dead_us      INTEGER NOT NULL
+    dead_us      INTEGER NOT NULL,
+    body         BLOB NOT NULL  -- last, so that looking for a reason does not read through it
 ) STRICT;
 
 CREATE UNIQUE INDEX dead_letter_by_origin ON dead_letter (job, source_kind, source, partition, position);
