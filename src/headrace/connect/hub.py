@@ -51,9 +51,9 @@ class HubSource:
 
     def poll(self, partition: int, offset: int, max_events: int, max_bytes: int) -> Poll | None:
         """Return events from `offset` on, None when there are none yet."""
-        found = self._hub.read(partition, offset, max_events=max_events, max_bytes=max_bytes)
-        if not len(found):
+        if offset == self._hub.ends()[partition]:
             return None
+        found = self._hub.read(partition, offset, max_events=max_events, max_bytes=max_bytes)
         offsets = range(found.first_offset, found.next_offset)
         return Poll(self._input, _Bodies(found), found.joined, found.enqueued_us, partition, offsets)
 

@@ -7,7 +7,7 @@ NOT LIKE 'x'`` all leave out the rows where a is NULL. That choice is made here 
 
 AND, OR, IN and CASE look at their parts from left to right, and a part that is not needed any more cannot
 fail: ``x IS NOT NULL AND CAST(x AS bigint) > 5`` is safe. AND and OR go on only where the parts so far are
-true, respectively not true.
+true, respectively not true; a part that fails behind an unknown one is unknown itself.
 
 CASE gives the value of the branch taken, with its own type; where the query itself fixes every branch to be
 a number (by literals, CAST and functions) it is the highest of these types: bit, then bigint, then float.
@@ -19,7 +19,7 @@ the rest.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
@@ -43,6 +43,7 @@ from headrace.engine.values import (
 )
 from headrace.events.batch import DTYPES, TIME, Column, ValueType
 from headrace.sql import plan
+from headrace.sql.logic import Connective, operands
 from headrace.sql.plan import (
     Binary,
     Call,
@@ -59,6 +60,9 @@ from headrace.sql.plan import (
     UserCall,
     children,
 )
+
+#: Conditions of an AND or OR that can fail are joined in groups of so many, each computed once.
+_GROUP: Final = 16
 
 #: A value heavier than this is computed once before it is used again.
 _MAX_WEIGHT: Final = 12
@@ -196,7 +200,8 @@ class _Compiler:
         """Return whether a predicate is true, false or (NULL) unknown, and its faults."""
         match node:
             case Binary(operator="AND" | "OR"):
-                return self._chain(node)
+                parts = operands(node, node.operator)
+                return self._connected(node.operator, map(self.condition, parts))
             case Binary(operator=symbol) if symbol in COMPARISONS:
                 return self._comparison(symbol, node, node.left, node.right)
             case Unary(operator="NOT"):
@@ -217,37 +222,33 @@ class _Compiler:
         compared = compare(self, symbol, node, (left, self.operand(left)), (right, self.operand(right)))
         return compared.planes[BIT], compared.faults
 
-    def _chain(self, node: Binary) -> tuple[pl.Expr, tuple[Fault, ...]]:
-        """Compile a AND b AND c (or with OR), the faults of each only where those before leave it open."""
-        parts: list[Expression] = [node.right]
-        first = node.left
-        while isinstance(first, Binary) and first.operator == node.operator:
-            parts.append(first.right)
-            first = first.left
-        conditions = [first, *reversed(parts)]
-        conjunction = node.operator == "AND"
-        result, faults = self.condition(conditions[0])
-        for part in conditions[1:]:
-            condition, more = self.condition(part)
-            if more:
-                result = self.once(result)
-                taken = result.fill_null(value=False)
-                faults = (*faults, *(fault.within(taken if conjunction else ~taken) for fault in more))
-            result = result & condition if conjunction else result | condition
-        return result, faults
+    def _connected(
+        self, operator: Connective, parts: Iterable[tuple[pl.Expr, tuple[Fault, ...]]]
+    ) -> tuple[pl.Expr, tuple[Fault, ...]]:
+        """Return conditions joined by AND or OR, the faults of each only where those before leave it open."""
+        join = pl.all_horizontal if operator == "AND" else pl.any_horizontal
+        group: list[pl.Expr] = []
+        faults: tuple[Fault, ...] = ()
+        for condition, more in parts:
+            if more and group:
+                known = join(group).fill_null(value=False)
+                open_ = known if operator == "AND" else ~known
+                faults = (*faults, *(fault.within(open_) for fault in more))
+                if operator == "AND":
+                    failing = any_of(fault.where for fault in more)
+                    condition = pl.when(failing).then(null(BIT)).otherwise(condition)
+            else:
+                faults = (*faults, *more)
+            group.append(condition)
+            if faults and len(group) == _GROUP:
+                group = [self.once(join(group))]
+        return (group[0] if len(group) == 1 else join(group)), faults
 
     def _in(self, node: In) -> tuple[pl.Expr, tuple[Fault, ...]]:
         plain = self._in_literals(node)
         if plain is not None:
             return plain
-        result: pl.Expr = FALSE
-        faults: tuple[Fault, ...] = ()
-        for item in node.items:
-            equal, more = self._comparison("=", node, node.operand, item)
-            open_ = ~result.fill_null(value=False)
-            faults = (*faults, *(fault.within(open_) for fault in more))
-            result = result | equal
-        return result, faults
+        return self._connected("OR", (self._comparison("=", node, node.operand, item) for item in node.items))
 
     def _in_literals(self, node: In) -> tuple[pl.Expr, tuple[Fault, ...]] | None:
         """Return the membership in a set of literals, all of the one type that the operand has too."""

@@ -11,20 +11,19 @@ the event goes to the dead letters, so that a retry doubles nothing.
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
 from headrace.clock import Clock, SystemClock
 from headrace.connect.sink import LocalSink, Prepared, RemoteSink, Rows, Sink
 from headrace.connect.source import CompetingSource, OrderedSource, Poll, Source
-from headrace.engine.arrivals import Arranger, Arrivals
+from headrace.engine.arrivals import Arrivals
 from headrace.engine.delivery import Delivery
-from headrace.engine.leases import LeaseKeeper
+from headrace.engine.intake import Intake
 from headrace.engine.pace import Pace
 from headrace.engine.program import Program, Results
 from headrace.engine.row_error import RowError
@@ -33,7 +32,6 @@ from headrace.engine.tasks import Tasks
 from headrace.errors import DataError
 from headrace.events.batch import ORIGIN, Batch
 from headrace.faults import crash_point
-from headrace.limits import MAX_BATCH_BYTES
 from headrace.local.dead_letters import DeadLetter, DeadLetters
 from headrace.local.namespace import Namespace, Transaction
 from headrace.local.progress import Progress
@@ -84,10 +82,9 @@ class Instance:
         self._tasks = Tasks(self._progress, job.name, ordered, self._name, (instance, instances), self._clock)
         remote = {name: s for name, s in job.sinks.items() if isinstance(s, RemoteSink)}
         self._delivery = Delivery(self._progress, namespace, job.name, self._name, remote)
-        self._arranger = Arranger()
         self._pace = Pace(self._clock)
         self.clocks = StageClocks(self._clock)
-        self._leases = [LeaseKeeper(source) for source in self._competing]
+        self._intake = Intake(self._tasks, self._competing, self.clocks, self._clock)
         self._stopping = False
 
     def stop(self) -> None:
@@ -108,8 +105,7 @@ class Instance:
             self._progress.beat(self._job.name, self._name, self.clocks.counters())
             self._delivery.forget()
         finally:
-            for keeper in self._leases:
-                keeper.close()
+            self._intake.close()
             self._tasks.release()
             ownership.release()
 
@@ -125,13 +121,9 @@ class Instance:
                 if request == "now":
                     return
                 ending = request == "end"
-            with self.clocks.stage("read"):
-                polls = self._read()
-            if polls:
-                with contextlib.ExitStack() as stack:
-                    for keeper in self._leases:
-                        stack.enter_context(keeper.holding(polls))
-                    self._epoch(polls)
+            arrivals = self._intake.take(self._pace.rows)
+            if arrivals is not None:
+                self._epoch(arrivals)
             elif ending and self._at_end():
                 return
             else:
@@ -140,31 +132,21 @@ class Instance:
     def _at_end(self) -> bool:
         return self._tasks.at_end() and all(source.exhausted() for source in self._competing)
 
-    def _read(self) -> list[Poll]:
-        polls = self._tasks.read(self._pace.rows, MAX_BATCH_BYTES)
-        for source in self._competing:
-            poll = source.lease(self._pace.rows, MAX_BATCH_BYTES)
-            if poll is not None:
-                polls.append(poll)
-        crash_point("job.after_read")
-        return polls
-
     # --- one epoch -----------------------------------------------------------------------------------
 
-    def _epoch(self, polls: Sequence[Poll]) -> None:
-        with self._pace.timed(sum(len(poll.bodies) for poll in polls)):
-            now_us = self._clock.now_us()
-            if len(polls) == 1 and self._tasks.killer(polls[0]):
-                self._commit(Arrivals({}, [], polls, [0]), Outcome(dead={0: KILLER}), now_us)
-                return
-            with self.clocks.stage("decode"):
-                arrivals = self._arranger.arrange(polls, now_us)
-            crash_point("job.after_decode")
-            results = self._run_program(arrivals)
-            crash_point("job.after_score")
-            with self.clocks.stage("write"):
-                outcome = self._prepare(arrivals, results)
-            self._commit(arrivals, outcome, now_us)
+    def _epoch(self, arrivals: Arrivals) -> None:
+        with self._pace.timed(arrivals.events):
+            if arrivals.events >= self._pace.rows:
+                self._intake.read_ahead(self._pace.rows)
+            if self._tasks.killer(arrivals.polls[0]):
+                outcome = Outcome(dead={0: KILLER})
+            else:
+                results = self._run_program(arrivals)
+                crash_point("job.after_score")
+                with self.clocks.stage("write"):
+                    outcome = self._prepare(arrivals, results)
+            self._commit(arrivals, outcome)
+            self._intake.done(arrivals)
 
     def _run_program(self, arrivals: Arrivals) -> Results:
         try:
@@ -196,7 +178,7 @@ class Instance:
                 return Outcome(prepared, dead)
             dead |= failed
 
-    def _commit(self, arrivals: Arrivals, outcome: Outcome, now_us: int) -> None:
+    def _commit(self, arrivals: Arrivals, outcome: Outcome) -> None:
         letters = [self._letter(arrivals, origin, reason) for origin, reason in outcome.dead.items()]
         with self.clocks.stage("commit"):
             with self._namespace.transaction() as tx:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Iterator, Sequence
 from typing import Final
 
 from headrace.connect.source import CompetingSource, Poll
@@ -14,26 +12,25 @@ RENEWALS: Final = 3
 
 
 class LeaseKeeper:
-    """Renews the leases of the epoch in hand from a thread of its own, so that a slow model loses none."""
+    """Renews the leases in hand from a thread of its own, so that a slow model loses none."""
 
     def __init__(self, source: CompetingSource) -> None:
         self._source = source
-        self._held: Sequence[Poll] = ()
+        self._held: list[Poll] = []
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease-keeper", daemon=True)
         self._thread.start()
 
-    @contextlib.contextmanager
-    def holding(self, polls: Sequence[Poll]) -> Iterator[None]:
-        """Renew the leases of `polls` until the block ends."""
+    def hold(self, poll: Poll) -> None:
+        """Renew the leases of `poll` from now on."""
         with self._lock:
-            self._held = [poll for poll in polls if poll.input == self._source.input]
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._held = ()
+            self._held.append(poll)
+
+    def drop(self, poll: Poll) -> None:
+        """Stop renewing: the messages are finished or given back."""
+        with self._lock:
+            self._held = [held for held in self._held if held is not poll]
 
     def close(self) -> None:
         """End the thread."""

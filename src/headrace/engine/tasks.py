@@ -37,6 +37,7 @@ class Task:
     source: OrderedSource
     ownership: Ownership
     offset: int
+    read_offset: int
     starts: int
     suspect_end: int | None = None
     piece_rows: int = FIRST_BATCH_ROWS
@@ -77,7 +78,13 @@ class Tasks:
         ]
         self._all = list(self._free)
         self._own_only_until_ns = clock.monotonic_ns() + int(TAKE_OVER_AFTER_S * 1e9)
+        self._turn = 0
         self.owned: list[Task] = []
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether an event is being looked for that kills its reader."""
+        return any(task.suspect_end is not None for task in self.owned)
 
     def acquire(self) -> None:
         """Take what is ours to take: first our share, after a while also what nobody owns."""
@@ -102,7 +109,7 @@ class Tasks:
         known = self._progress.positions(self._job, task)
         offset = max(known.get((name, partition), 0), source.begin(partition))
         starts = self._progress.count_start(self._job, task)
-        taken = Task(name, partition, source, ownership, offset, starts)
+        taken = Task(name, partition, source, ownership, offset, offset, starts)
         self._suspect(taken)
         return taken
 
@@ -122,15 +129,17 @@ class Tasks:
             if task.suspect_end is not None and (poll := self._piece(task, max_bytes)) is not None:
                 return [poll]
         polls: list[Poll] = []
-        for task in self.owned:
+        self._turn += 1  # so that no partition starves the others
+        turn = self._turn % max(1, len(self.owned))
+        for task in self.owned[turn:] + self.owned[:turn]:
             if task.suspect_end is not None or max_events <= 0 or max_bytes <= 0:
                 continue
-            poll = task.source.poll(task.partition, task.offset, max_events, max_bytes)
+            poll = task.source.poll(task.partition, task.read_offset, max_events, max_bytes)
             if poll is not None:
+                task.read_offset = poll.next_offset
                 polls.append(poll)
                 max_events -= len(poll.bodies)
                 max_bytes -= poll.size_bytes
-        self.owned = self.owned[1:] + self.owned[:1]  # so that no partition starves the others
         return polls
 
     def _piece(self, task: Task, max_bytes: int) -> Poll | None:
@@ -163,6 +172,7 @@ class Tasks:
             task = self._task(poll)
             if task is not None:
                 task.offset, task.starts = poll.next_offset, 0
+                task.read_offset = max(task.read_offset, task.offset)
                 if task.suspect_end is not None and task.offset >= task.suspect_end:
                     task.suspect_end, task.piece_rows = None, FIRST_BATCH_ROWS
 

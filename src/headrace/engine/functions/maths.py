@@ -106,7 +106,7 @@ def _round_whole(number: pl.Expr, length: pl.Expr) -> pl.Expr:
     tens = pl.lit(10, dtype=pl.Int128).pow(-length.clip(-_BIGINT_DIGITS - 1, 0))
     magnitude = number.cast(pl.Int128).abs()
     rounded = (magnitude + tens // 2) // tens * tens
-    return pl.when(number < 0).then(-rounded).otherwise(rounded)
+    return pl.when(number < 0).then(0 - rounded).otherwise(rounded)
 
 
 def _power(scope: Scope, call: Call, arguments: Sequence[Value]) -> Value:

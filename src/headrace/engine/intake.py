@@ -1,0 +1,88 @@
+"""Reading and decoding: the next events, made ready while those in hand are worked on.
+
+One thread reads ahead, and only while there is more than one batch to read: when it is quiet an event is
+read the moment it comes, and nothing is handed between threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from headrace.clock import Clock
+from headrace.connect.source import CompetingSource, Poll
+from headrace.engine.arrivals import Arranger, Arrivals
+from headrace.engine.leases import LeaseKeeper
+from headrace.engine.stages import StageClocks
+from headrace.engine.tasks import Tasks
+from headrace.faults import crash_point
+from headrace.limits import MAX_BATCH_BYTES
+
+
+class Intake:
+    """The inputs of one instance. What it handed out is its caller's until `done`."""
+
+    def __init__(
+        self, tasks: Tasks, competing: Sequence[CompetingSource], clocks: StageClocks, clock: Clock
+    ) -> None:
+        self._tasks, self._clocks, self._clock = tasks, clocks, clock
+        self._keepers = {source.input: LeaseKeeper(source) for source in competing}
+        self._competing = {source.input: source for source in competing}
+        self._arranger = Arranger()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="intake")
+        self._ahead: Future[Arrivals | None] | None = None
+
+    def take(self, rows: int) -> Arrivals | None:
+        """Return the next events, about `rows` at most, decoded; None when there are none now."""
+        if self._ahead is not None:
+            ahead, self._ahead = self._ahead, None
+            arrivals = ahead.result()
+            if arrivals is not None:
+                return arrivals
+        return self._read(rows)
+
+    def read_ahead(self, rows: int) -> None:
+        """Begin to read what `take` will return next, unless an event is being looked for that kills."""
+        if self._ahead is None and not self._tasks.suspicious:
+            self._ahead = self._thread.submit(self._read, rows)
+
+    def done(self, arrivals: Arrivals) -> None:
+        """Let go of events whose commit stands."""
+        for poll in arrivals.polls:
+            if poll.input in self._keepers:
+                self._keepers[poll.input].drop(poll)
+
+    def close(self) -> None:
+        """Give back what was read ahead, and end the threads."""
+        try:
+            ahead = self._ahead.result() if self._ahead is not None else None
+            for poll in ahead.polls if ahead is not None else ():
+                if poll.input in self._competing:
+                    self._keepers[poll.input].drop(poll)
+                    self._competing[poll.input].release(poll)
+        finally:
+            self._thread.shutdown()
+            for keeper in self._keepers.values():
+                keeper.close()
+
+    def _read(self, rows: int) -> Arrivals | None:
+        with self._clocks.stage("read"):
+            polls = self._tasks.read(rows, MAX_BATCH_BYTES)
+            for name, source in self._competing.items():
+                poll = source.lease(rows, MAX_BATCH_BYTES)
+                if poll is not None:
+                    self._keepers[name].hold(poll)
+                    polls.append(poll)
+        if not polls:
+            return None
+        crash_point("job.after_read")
+        if self._is_killer(polls):
+            return Arrivals({}, [], polls, [0])
+        with self._clocks.stage("decode"):
+            arrivals = self._arranger.arrange(polls, self._clock.now_us())
+        crash_point("job.after_decode")
+        return arrivals
+
+    def _is_killer(self, polls: Sequence[Poll]) -> bool:
+        """Tell whether this is the one event that must not even be decoded again."""
+        return len(polls) == 1 and self._tasks.killer(polls[0])
