@@ -126,14 +126,14 @@ def _objects(body: bytes) -> Iterator[bytes]:
 
 def _collect(sample: Sample, look: Look, name: str, seconds: float, clock: Clock | None = None) -> None:
     clock = clock or SystemClock()
-    stopped = asked_to_stop()
     deadline_ns = clock.monotonic_ns() + int(seconds * 1e9)
     sample.add(look(sample.missing))
     if sample.missing and seconds > 0:
         note(f"{name} has {count_text(len(sample.lines), 'event')}; waiting {seconds:g} s for more")
-    while sample.missing and clock.monotonic_ns() < deadline_ns and not stopped():
-        clock.sleep(STEP_S)
-        sample.add(look(sample.missing))
+    with asked_to_stop() as stopped:
+        while sample.missing and clock.monotonic_ns() < deadline_ns and not stopped():
+            clock.sleep(STEP_S)
+            sample.add(look(sample.missing))
 
 
 class HubLook:

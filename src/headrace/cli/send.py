@@ -199,11 +199,11 @@ def _send_feed(arguments: argparse.Namespace, project: Project, place: Place, re
             if polled.error is not None:
                 raise polled.error
             return
-        stopped = asked_to_stop()
-        while not stopped():
-            _poll(poller, hub, state, report)
-            while not stopped() and poller.wait_s() > 0:
-                clock.sleep(min(STEP_S, poller.wait_s()))
+        with asked_to_stop() as stopped:
+            while not stopped():
+                _poll(poller, hub, state, report)
+                while not stopped() and poller.wait_s() > 0:
+                    clock.sleep(min(STEP_S, poller.wait_s()))
 
 
 def _poll(poller: FeedPoller, hub: Hub, state: StateFile, report: Report) -> Polled:

@@ -26,7 +26,7 @@ def note(line: str) -> None:
 
 def print_json(document: Any) -> None:
     """Print the one JSON document of ``--json``."""
-    print(redacted(json.dumps(document, ensure_ascii=False, indent=2)))
+    print(redacted(json.dumps(document, ensure_ascii=False, indent=2)), flush=True)
 
 
 def print_lines(lines: Iterable[str]) -> None:

@@ -66,9 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
         hosts=_host_names(settings.host),
         max_body_bytes=settings.max_body_bytes,
     )
-    stopped = asked_to_stop()
     clock = SystemClock()
-    with serving(app, host=settings.host, port=settings.port) as url:
+    with asked_to_stop() as stopped, serving(app, host=settings.host, port=settings.port) as url:
         if arguments.json:
             print_json({"url": url, "hubs": hubs})
         else:

@@ -117,7 +117,7 @@ def _lines(file: BinaryIO, name: str, refuse: Refuse) -> Iterator[tuple[str, byt
         while not line.endswith(b"\n") and (rest := file.readline(_CHUNK_BYTES)):
             line, size_bytes = rest, size_bytes + len(rest)
         if size_bytes > MAX_EVENT_BYTES + 2:
-            refuse(_too_large(place, size_bytes))
+            refuse(_too_large(place, size_bytes - line.endswith(b"\n")))
             continue
         text = (line.removeprefix(_BOM) if number == 1 else line).strip(_WHITESPACE)
         if text and _fits(text, place, refuse):
