@@ -60,6 +60,9 @@ STARTS_WITHOUT_PROGRESS: Final = 3
 #: A name of a hub, queue, table or job.
 MAX_NAME_CHARS: Final = 128
 
+#: A lease: as Azure's queues; a consumer that dies holds its messages back no longer than this.
+MAX_VISIBILITY_TIMEOUT_S: Final = 7 * 24 * 3600
+
 #: Messages whose lease or delay ran out that one claim brings back: it bounds the claim's transaction.
 MAX_WOKEN_MESSAGES: Final = 10_000
 

@@ -272,7 +272,13 @@ def test_a_message_over_the_limit_is_refused_with_its_size(namespace, queue):
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("../q", {}), ("q", {"visibility_timeout_s": 0}), ("q", {"max_deliveries": 0})],
+    [
+        ("../q", {}),
+        ("q", {"visibility_timeout_s": 0}),
+        ("q", {"visibility_timeout_s": float("nan")}),
+        ("q", {"visibility_timeout_s": float("inf")}),
+        ("q", {"max_deliveries": 0}),
+    ],
 )
 def test_settings_that_make_no_queue_are_refused(namespace, name, options):
     with pytest.raises(UserError):

@@ -17,7 +17,13 @@ from typing import Final, NamedTuple
 import apsw
 
 from headrace.errors import DataError, HeadraceError, UserError
-from headrace.limits import MAX_BATCH_BYTES, MAX_DELIVERIES, MAX_EVENT_BYTES, MAX_WOKEN_MESSAGES
+from headrace.limits import (
+    MAX_BATCH_BYTES,
+    MAX_DELIVERIES,
+    MAX_EVENT_BYTES,
+    MAX_VISIBILITY_TIMEOUT_S,
+    MAX_WOKEN_MESSAGES,
+)
 from headrace.local.dead_letters import DeadLetter, DeadLetters
 from headrace.local.namespace import Namespace, Transaction
 from headrace.names import checked_name
@@ -155,10 +161,10 @@ class Queue:
         max_deliveries: int = MAX_DELIVERIES,
     ) -> None:
         self.name = checked_name(name, "queue")
-        if visibility_timeout_s <= 0 or max_deliveries < 1:
+        if not 0 < visibility_timeout_s <= MAX_VISIBILITY_TIMEOUT_S or max_deliveries < 1:
             raise UserError(
-                f"queue {name!r}: visibility_timeout_s must be above 0 and max_deliveries at least 1, "
-                f"not {visibility_timeout_s} and {max_deliveries}"
+                f"queue {name!r}: visibility_timeout_s must be above 0 and at most {MAX_VISIBILITY_TIMEOUT_S}, "
+                f"max_deliveries at least 1, not {visibility_timeout_s} and {max_deliveries}"
             )
         self._namespace = namespace
         self.visibility_timeout_s = visibility_timeout_s
