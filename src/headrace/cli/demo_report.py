@@ -27,7 +27,8 @@ from headrace.experiments.papers import (
 Show = Callable[[View, int], None]
 
 FIRST_ROWS: Final = 8
-TITLE_CHARS: Final = 44
+FEWEST_TITLE_CHARS: Final = 12
+OTHER_COLUMNS_CHARS: Final = 60
 REFRESH_HZ: Final = 8
 
 
@@ -66,7 +67,7 @@ class Report:
 
 @contextlib.contextmanager
 def progress(*, hidden: bool) -> Iterator[Show]:
-    """Give a function that shows the pipeline's state: live on a terminal, now and then as a line elsewhere."""
+    """Give a function that shows the pipeline's state: live on a terminal, a line a second elsewhere."""
     console = Console(stderr=True, quiet=hidden)
     views: list[View] = []
     if console.is_terminal and not hidden:
@@ -152,11 +153,12 @@ def _show_rows(console: Console, rows: pl.DataFrame) -> None:
     table = Table(
         title=f"table scimlevents, the first {min(FIRST_ROWS, rows.height)} of {rows.height:,} rows"
     )
-    for name, width in (("id", 10), ("class", 7), ("bestguess", 9), ("secondguess", 11), ("title", None)):
-        table.add_column(name, no_wrap=True, min_width=width, ratio=None if width else 1)
+    for name in ("id", "class", "bestguess", "secondguess", "title"):
+        table.add_column(name, no_wrap=True)
+    title_chars = max(FEWEST_TITLE_CHARS, console.width - OTHER_COLUMNS_CHARS)
     for row in rows.head(FIRST_ROWS).iter_rows(named=True):
         title = row["title"] or ""
-        shown = title if len(title) <= TITLE_CHARS else title[: TITLE_CHARS - 3] + "..."
+        shown = title if len(title) <= title_chars else title[: title_chars - 3] + "..."
         cells = [row["id"], row["class"], row["bestguess"], row["secondguess"], shown]
         table.add_row(*[Text(cell or "") for cell in cells])
     console.print(table)

@@ -25,7 +25,7 @@ from headrace.local.namespace import Namespace
 from headrace.local.progress import Progress
 from headrace.local.queue import Queue
 from headrace.local.table import Table
-from headrace.models.evaluate import Confusion, accuracy, confusion, held_out, top2
+from headrace.models.evaluate import Confusion, accuracy, confusion, held_out, share_held_out, top2
 from headrace.models.generator import document_blocks
 from headrace.models.linear import LinearModel
 from headrace.project import FILE_NAME, Project
@@ -65,10 +65,7 @@ def generated(model: LinearModel, count: int, seed: int) -> Iterator[pl.DataFram
 
 
 def from_file(path: Path, limit: int, model: LinearModel) -> Iterator[pl.DataFrame]:
-    """Yield the papers of a Parquet file that the model was not trained on, in blocks.
-
-    Papers from other sources than the model's own training file are all kept.
-    """
+    """Yield the papers of a Parquet file that the model was not trained on, by the rule it was trained by."""
     try:
         papers = pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
@@ -76,8 +73,7 @@ def from_file(path: Path, limit: int, model: LinearModel) -> Iterator[pl.DataFra
     missing = [name for name in ("id", "doc", "class", "title") if name not in papers.columns]
     if missing:
         raise UserError(f"{path} has no column {missing[0]!r}; it has {', '.join(papers.columns)}")
-    share = float(str(model.metadata.get("holdout", 0)))
-    kept = papers.filter(held_out(papers["id"], share)) if share else papers
+    kept = papers.filter(held_out(papers["id"], share_held_out(model)))
     yield from kept.select("id", "doc", "class", "title").head(limit).iter_slices(PUBLISH_EVENTS)
 
 
