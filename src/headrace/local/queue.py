@@ -163,8 +163,9 @@ class Queue:
         self.name = checked_name(name, "queue")
         if not 0 < visibility_timeout_s <= MAX_VISIBILITY_TIMEOUT_S or max_deliveries < 1:
             raise UserError(
-                f"queue {name!r}: visibility_timeout_s must be above 0 and at most {MAX_VISIBILITY_TIMEOUT_S}, "
-                f"max_deliveries at least 1, not {visibility_timeout_s} and {max_deliveries}"
+                f"queue {name!r}: visibility_timeout_s must be above 0 and at most "
+                f"{MAX_VISIBILITY_TIMEOUT_S}, max_deliveries at least 1, not {visibility_timeout_s} and "
+                f"{max_deliveries}"
             )
         self._namespace = namespace
         self.visibility_timeout_s = visibility_timeout_s
