@@ -53,7 +53,7 @@ def unformula(text):
     return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(rows=ROWS)
 @pytest.mark.parametrize("suffix", ["json", "jsonl"])
 def test_json_holds_the_keys_and_properties_of_every_row(tmp_path_factory, suffix, rows):
@@ -77,7 +77,7 @@ def test_line_breaks_between_tokens_do_not_break_json_lines(tmp_path):
     assert json.loads(lines[0]) == {"partition_key": "p\n", "row_key": "r\r\n", "properties": {"a": "\n"}}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(rows=ROWS, page_rows=st.integers(1, 3))
 def test_csv_and_parquet_hold_every_value_in_the_column_of_its_name(tmp_path_factory, rows, page_rows):
     folder = tmp_path_factory.mktemp("export")

@@ -1,5 +1,8 @@
 """Tables: what was upserted last is what is read, in key order, page by page."""
 
+import tempfile
+from pathlib import Path
+
 import apsw
 import polars as pl
 import pytest
@@ -43,7 +46,11 @@ def rows_of(*keys):
     return [(*key.split("/"), f'{{"key":"{key}"}}') for key in keys]
 
 
-@settings(max_examples=60, deadline=None)
+#: Where a sync costs nothing, for tests whose subject is not the disk.
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+@settings(max_examples=50, deadline=None)
 @given(
     batches=st.lists(ROWS, max_size=4),
     page_rows=st.integers(1, 4),
@@ -52,12 +59,11 @@ def rows_of(*keys):
     after=st.none() | st.tuples(KEYS, KEYS),
     limit=st.none() | st.integers(0, 8),
 )
-def test_a_table_is_a_dictionary_in_key_order(
-    tmp_path_factory, batches, page_rows, partition, bounds, after, limit
-):
+def test_a_table_is_a_dictionary_in_key_order(batches, page_rows, partition, bounds, after, limit):
     stored = {}
     with (
-        Namespace.open(tmp_path_factory.mktemp("table")) as namespace,
+        tempfile.TemporaryDirectory(dir=MEMORY) as folder,
+        Namespace.open(Path(folder)) as namespace,
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setattr(table_module, "MAX_PAGE_ROWS", page_rows)
