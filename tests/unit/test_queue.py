@@ -22,7 +22,6 @@ from headrace.local.dead_letters import DeadLetters
 from headrace.local.namespace import Namespace
 from headrace.local.queue import Depth, LostLease, Queue, list_queues
 
-
 #: Where a sync costs nothing, for tests whose subject is not the disk.
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
