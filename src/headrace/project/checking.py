@@ -13,7 +13,7 @@ from headrace.errors import HeadraceError, UserError, did_you_mean
 from headrace.limits import MAX_PARTITIONS
 from headrace.local.hub import Hub
 from headrace.names import checked_name
-from headrace.project.columns import output_columns
+from headrace.project.columns import columns_of
 from headrace.project.functions import load_function
 from headrace.project.places import Place, place_of
 from headrace.project.project import Project
@@ -133,7 +133,7 @@ def _checked_job(loaded: Loaded, name: str) -> JobCheck:
     outputs = dict.fromkeys(output.name for output in script.outputs)
     job.outputs = {key: _whole_place(loaded, "outputs", key) for key in outputs}
     job.functions = list(script.functions)
-    job.problems += _key_problems(project, script, job)
+    job.problems += _key_problems(script, job)
     _explain(project, job)
     return job
 
@@ -146,24 +146,27 @@ def _whole_place(loaded: Loaded, section: str, key: str) -> Place | None:
     return place_of(key, tables[key])
 
 
-def _key_problems(project: Project, script: Script, job: JobCheck) -> Iterator[str]:
-    """Yield key columns of outputs that the query does not write."""
-    for key, place in job.outputs.items():
-        columns = output_columns(script, key)
+def _key_problems(script: Script, job: JobCheck) -> Iterator[str]:
+    """Yield key columns of outputs that a statement does not write."""
+    for output in script.outputs:
+        place, columns = job.outputs[output.name], columns_of(script, output.relation)
         if place is None or columns is None:
             continue
-        match place.settings:
-            case TableSettings() as table:
-                wanted = {"partition_key": table.partition_key, "row_key": table.row_key}
-            case HubSettings() as hub:
-                wanted = {"key": hub.key}
-            case _:
-                continue
-        for setting, column in wanted.items():
+        for setting, column in _key_columns(place).items():
             if column is not None and column.casefold() not in {name.casefold() for name in columns}:
                 written, hint = ", ".join(columns), did_you_mean(column, columns)
                 problem = f"the query of job '{job.name}' writes no column '{column}', only {written}. {hint}"
-                yield f"outputs.{key}.{setting}: {problem}".rstrip()
+                yield f"outputs.{output.name}.{setting}: {problem}".rstrip()
+
+
+def _key_columns(place: Place) -> dict[str, str | None]:
+    match place.settings:
+        case TableSettings() as table:
+            return {"partition_key": table.partition_key, "row_key": table.row_key}
+        case HubSettings() as hub:
+            return {"key": hub.key}
+        case _:
+            return {}
 
 
 # --- how it runs ------------------------------------------------------------------------------------------

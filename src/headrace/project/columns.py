@@ -16,16 +16,10 @@ from headrace.sql.plan import (
 )
 
 
-def output_columns(script: Script, output: str) -> list[str] | None:
-    """Return the names that all statements INTO `output` write together, None if the data name some."""
-    names: list[str] = []
-    for statement in script.outputs:
-        if statement.name == output:
-            found = _columns(script, statement.relation)
-            if found is None:
-                return None
-            names += found
-    return list(dict.fromkeys(names))
+def columns_of(script: Script, relation: Relation) -> list[str] | None:
+    """Return the names of the columns of `relation` in order, None if the data name some of them."""
+    names = _columns(script, relation)
+    return names and list(dict.fromkeys(names))
 
 
 def _columns(script: Script, relation: Relation) -> list[str] | None:

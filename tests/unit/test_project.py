@@ -1,0 +1,273 @@
+"""Settings: typed values from headrace.toml, errors with the key's path, secrets that never show."""
+
+import pytest
+
+from headrace.connect.hub import HubSettings
+from headrace.connect.queue import QueueSettings
+from headrace.connect.table import TableSettings
+from headrace.errors import QueryError, UserError
+from headrace.project import Project
+from headrace.project.checking import check_project
+from headrace.project.places import find_place
+from headrace.redaction import redacted
+
+WHOLE = """
+[project]
+data = "stored"
+
+[inputs.papers]
+kind = "hub"
+partitions = 2
+
+[inputs.work]
+kind = "queue"
+queue = "jobs"
+
+[outputs.rows]
+kind = "table"
+row_key = "id"
+
+[functions.double]
+python = "own.py:double"
+
+[jobs.copy]
+query = "copy.sql"
+instances = 2
+
+[publish]
+port = 0
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    def write(text, **files):
+        (tmp_path / "headrace.toml").write_text(text)
+        for name, content in files.items():
+            (tmp_path / name.replace("_", ".")).write_text(content)
+        return tmp_path
+
+    return write
+
+
+def test_settings_are_read_from_a_file_or_its_folder(project):
+    folder = project(WHOLE, copy_sql="SELECT id INTO rows FROM papers")
+    for path in (folder, folder / "headrace.toml", str(folder)):
+        loaded = Project.load(path)
+        assert loaded.data == (folder / "stored").resolve()
+        assert loaded.inputs == {"papers": HubSettings(partitions=2), "work": QueueSettings(queue="jobs")}
+        assert loaded.outputs == {"rows": TableSettings(row_key="id")}
+        assert loaded.jobs["copy"].instances == 2
+        assert loaded.script("copy").inputs == ("papers",)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[projects]\n", "projects: no such section; there are project, inputs"),
+        ("[projects]\n", "Did you mean 'project'?"),
+        ("inputs = 3\n", "inputs: expected tables such as [inputs.something]"),
+        ('[inputs]\na = "hub"\n', "inputs.a: expected a table, written [inputs.a]"),
+        ("[inputs.a]\n", "inputs.a.kind is missing: expected one of hub, queue"),
+        ('[inputs.a]\nkind = "hubb"\n', "inputs.a.kind: expected one of hub, queue, found 'hubb'"),
+        ('[inputs.a]\nkind = "hubb"\n', "Did you mean 'hub'?"),
+        ('[inputs.a]\nkind = "table"\n', "inputs.a.kind: expected one of hub, queue"),
+        ('[inputs.a]\nkind = "hub"\npartitons = 2\n', "inputs.a.partitons: no such setting"),
+        ('[inputs.a]\nkind = "hub"\npartitons = 2\n', "Did you mean 'partitions'?"),
+        ('[inputs.a]\nkind = "hub"\npartitions = "2"\n', "inputs.a.partitions: "),
+        ('[inputs."a/b"]\nkind = "hub"\n', "'a/b' cannot name"),
+        ("[jobs.j]\ninstances = 1.5\n", "jobs.j.instances: "),
+        ("[publish]\nkeys = 1\n", "publish.keys: "),
+        ("[project]\ndata = 1\n", "project.data: "),
+        ("a = [", "is not TOML"),
+    ],
+)
+def test_a_wrong_setting_is_named_by_its_path_with_what_was_expected(project, text, message):
+    with pytest.raises(UserError) as caught:
+        Project.load(project(text))
+    assert message in str(caught.value)
+
+
+def test_a_project_that_is_not_there_says_how_to_make_one(tmp_path):
+    with pytest.raises(UserError, match="headrace new FOLDER"):
+        Project.load(tmp_path)
+
+
+def test_a_file_that_is_no_text_is_told(tmp_path):
+    (tmp_path / "headrace.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=r"cannot read .*headrace\.toml"):
+        Project.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("job", "message"),
+    [
+        ("", "jobs.j: give either query"),
+        ('query = "a.sql"\nsql = "SELECT 1"', "jobs.j: give either query"),
+        ('query = "a.sql"', "jobs.j.query: cannot read"),
+        ('sql = "SELECT id INTO rows FROM papers"\ninstances = 0', "jobs.j.instances: expected 1 or more"),
+        ('sql = "SELECT id INTO rows FROM paper"', "Did you mean 'papers'?"),
+        ('sql = "SELECT id INTO row FROM papers"', "Did you mean 'rows'?"),
+        ('sql = "SELECT doubel(id) AS d INTO rows FROM papers"', "Did you mean 'double'?"),
+    ],
+)
+def test_a_wrong_job_is_told_when_its_query_is_asked_for(project, job, message):
+    loaded = Project.load(project(WHOLE + f"\n[jobs.j]\n{job}\n"))
+    with pytest.raises(UserError) as caught:
+        loaded.script("j")
+    assert message in str(caught.value)
+
+
+def test_an_unknown_job_gets_the_nearest_name(project):
+    with pytest.raises(UserError, match="Did you mean 'copy'"):
+        Project.load(project(WHOLE)).job("copi")
+
+
+def test_a_query_error_has_line_column_and_the_underlined_text(project):
+    loaded = Project.load(project(WHOLE, copy_sql="SELECT id,\n  LENN(id) AS n\nINTO rows FROM papers\n"))
+    with pytest.raises(QueryError) as caught:
+        loaded.script("copy")
+    assert (caught.value.line, caught.value.column) == (2, 3)
+    assert "  LENN(id) AS n\n    ^^^^" in str(caught.value)
+
+
+def test_secrets_come_from_the_environment_or_a_file_and_are_never_shown(project, monkeypatch):
+    monkeypatch.setenv("SENDER_KEY", "environment-secret")
+    folder = project('[publish.keys]\na = "${SENDER_KEY}"\nb = "${file:key_txt}"\n')
+    (folder / "key_txt").write_text("secret-of-file\n")
+    assert Project.load(folder).publish.keys == {"a": "environment-secret", "b": "secret-of-file"}
+    assert redacted("a environment-secret b secret-of-file") == "a *** b ***"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("${NOT_SET_ANYWHERE}", "NOT_SET_ANYWHERE is not set"),
+        ("${file:no}", "cannot read the secret file 'no'"),
+    ],
+)
+def test_a_secret_that_is_not_there_names_the_key(project, value, message):
+    with pytest.raises(UserError, match=f"publish.keys.a: .*{message}"):
+        Project.load(project(f'[publish.keys]\na = "{value}"\n'))
+
+
+# --- names of places --------------------------------------------------------------------------------------
+
+
+def test_a_place_is_found_by_its_key_and_by_its_own_name(project):
+    loaded = Project.load(project(WHOLE))
+    for name in ("work", "jobs"):
+        place = find_place(loaded, name, ("hub", "queue"), "to send to")
+        assert (place.kind, place.name) == ("queue", "jobs")
+    with pytest.raises(UserError, match="'rows' is the table 'rows'; a hub or queue is needed to send to"):
+        find_place(loaded, "rows", ("hub", "queue"), "to send to")
+    with pytest.raises(UserError, match=r"there are: jobs, papers, work\. Did you mean 'papers'"):
+        find_place(loaded, "papres", ("hub", "queue"), "to send to")
+
+
+def test_an_input_and_an_output_of_one_name_are_one_place_only_if_they_are_the_same(project):
+    same = '[inputs.a]\nkind = "queue"\n[outputs.a]\nkind = "queue"\nmax_deliveries = 9\n'
+    place = find_place(Project.load(project(same)), "a", ("queue",), "to send to")
+    assert place.settings == QueueSettings()
+    other = '[inputs.a]\nkind = "hub"\n[outputs.a]\nkind = "queue"\n'
+    with pytest.raises(UserError, match="names hub 'a' and queue 'a'"):
+        find_place(Project.load(project(other)), "a", ("hub", "queue"), "to send to")
+
+
+# --- checking ---------------------------------------------------------------------------------------------
+
+BROKEN = """
+[inputs.a]
+kind = "hubb"
+[inputs.b]
+kind = "hub"
+partitons = 2
+retention_hours = "long"
+[inputs.c]
+kind = "queue"
+queue = "../c"
+visibility_timeout_s = 0
+[outputs.o]
+kind = "table"
+row_key = "idd"
+[functions.f]
+model = "${NOT_SET_ANYWHERE}"
+[jobs.one]
+sql = "SELECT id, f(x) AS y INTO o FROM a"
+[jobs.two]
+sql = "SELECT id INTO o FROM nowhere"
+[jobs.three]
+instances = "many"
+"""
+
+
+def test_all_problems_are_found_at_once_and_no_name_is_blamed_for_its_broken_settings(project):
+    check = check_project(project(BROKEN))
+    problems = [problem.partition(": ")[0] for problem in check.problems]
+    assert problems == [
+        "inputs.a.kind",
+        "inputs.b.partitons",
+        "inputs.b.retention_hours",
+        "functions.f.model",
+        "jobs.three.instances",
+        "inputs.c.queue",
+        "inputs.c.visibility_timeout_s",
+    ]
+    by_job = {job.name: job.problems for job in check.jobs}
+    assert [problem.partition(": ")[0] for problem in by_job["one"]] == ["outputs.o.row_key"]
+    assert "'nowhere' (line 1, column 23)" in by_job["two"][0]
+    assert check.problem_count == 9
+
+
+def test_a_whole_project_has_no_problems_and_tells_how_it_runs(project):
+    folder = project(
+        WHOLE + '[jobs.pull]\nsql = "SELECT double(id) AS id INTO rows FROM work"\ninstances = 3\n',
+        copy_sql="SELECT * INTO rows FROM papers",
+        own_py="def double(x):\n    return 2 * x\n",
+    )
+    check = check_project(folder)
+    assert check.problem_count == 0
+    runs = {job.name: job.runs for job in check.jobs}
+    assert runs == {
+        "copy": ["as 2 tasks, one per partition of hub 'papers', owned by 2 instances"],
+        "pull": ["3 instances compete for messages of queue 'jobs'"],
+    }
+    assert not (folder / "stored").exists()
+
+
+def test_instances_without_work_and_a_circle_are_noted(project):
+    check = check_project(
+        project(
+            '[inputs.a]\nkind = "hub"\n[outputs.b]\nkind = "hub"\nhub = "a"\n'
+            '[jobs.j]\nsql = "SELECT x INTO b FROM a"\ninstances = 6\n'
+        )
+    )
+    assert check.jobs[0].notes == [
+        "2 of 6 instances will have nothing to do",
+        "it reads and writes hub 'a': what it writes comes back to it",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("SELECT ID, x INTO o FROM a", None),
+        ("SELECT * INTO o FROM a", None),
+        ("SELECT r.* INTO o FROM a", None),
+        ("WITH s AS (SELECT x AS id FROM a) SELECT * INTO o FROM s", None),
+        ("WITH s AS (SELECT x AS idd FROM a) SELECT * INTO o FROM s", "only idd. Did you mean 'idd'?"),
+        ("SELECT x INTO o FROM a UNION SELECT id AS x FROM a", "only x"),
+        ("SELECT id INTO o FROM a; SELECT x INTO o FROM a", "only x"),
+    ],
+)
+def test_a_key_column_that_the_query_does_not_write_is_found_where_the_query_names_all(
+    project, query, problem
+):
+    check = check_project(
+        project(
+            '[inputs.a]\nkind = "hub"\n[outputs.o]\nkind = "table"\nrow_key = "id"\n'
+            f'[jobs.j]\nsql = "{query}"\n'
+        )
+    )
+    found = check.jobs[0].problems
+    assert (found == []) if problem is None else (problem in found[0])
