@@ -46,7 +46,7 @@ MAX_SCRIPT_BYTES: Final = 256 * 1024
 MAX_QUERY_DEPTH: Final = 100
 
 #: Nodes of a bound expression: BETWEEN and simple CASE write their operand out again, which can explode.
-MAX_QUERY_NODES: Final = 200_000
+MAX_QUERY_NODES: Final = 50_000
 
 #: Calls of models and functions in one SELECT: each adds a hidden column and its condition.
 MAX_QUERY_CALLS: Final = 100

@@ -133,7 +133,10 @@ class CallBinder:
             return SystemTimestamp(place(node))
         if len(prefix) == 1 and name.upper() == "WINDOW":
             raise self._names.error("System.Window() is not available yet", node)
-        raise self._wrong_prefix(node, prefix, name)
+        if name.upper() in _SCALARS or name.upper() in _ELSEWHERE:
+            raise self._wrong_prefix(node, prefix, name)
+        advice = "There is System.Timestamp()."
+        raise self._names.error(f"there is no function {'.'.join((*prefix, name))}", node, advice)
 
     def _wrong_prefix(self, node: exp.Anonymous, prefix: Sequence[str], name: str) -> QueryError:
         full = ".".join((*prefix, name))

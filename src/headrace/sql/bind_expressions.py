@@ -64,6 +64,9 @@ _COMPARISONS: Final[dict[type[exp.Expr], BinaryOperator]] = {
 _BIGINT_END: Final = 2**63
 _DIGITS: Final = re.compile(r"[0-9]+\Z")
 
+#: Columns that an error lists.
+_COLUMNS_SHOWN: Final = 12
+
 _NULL: Final = Literal(None, None)
 
 
@@ -204,7 +207,8 @@ class ExpressionBinder:
             return ColumnRef(known, span)
         if self._names.text[span.start] == '"':
             return self._text(identifier, name)
-        advice = did_you_mean(name, self._scope.columns.values())
+        columns = list(self._scope.columns.values())
+        advice = did_you_mean(name, columns) or f"It has: {', '.join(columns[:_COLUMNS_SHOWN])}."
         if name.casefold() in self._scope.aliases:
             advice = (
                 "It is an alias of this SELECT list; write the expression itself, or make it a WITH step."

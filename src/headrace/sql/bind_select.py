@@ -35,14 +35,6 @@ class Query:
     columns: Columns
 
 
-@dataclass(frozen=True, slots=True)
-class Steps:
-    """The WITH steps that a query can read, by folded name, and those that it must not read yet."""
-
-    known: dict[str, tuple[str, Columns]]
-    later: frozenset[str]
-
-
 def into_of(node: exp.Expr) -> exp.Into | None:
     """Return the INTO of a SELECT, or of the first SELECT of a UNION."""
     while isinstance(node, exp.Union):
@@ -52,10 +44,16 @@ def into_of(node: exp.Expr) -> exp.Into | None:
 
 
 class QueryBinder:
-    """Binds the queries of a script, one after the other."""
+    """Binds the queries of a script, one after the other.
 
-    def __init__(self, names: Names, steps: Steps) -> None:
-        self._names, self._steps = names, steps
+    `steps` are the WITH steps that a query can read, folded name to name and columns; `later` are the folded
+    names of all of the script's steps.
+    """
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self.steps: dict[str, tuple[str, Columns]] = {}
+        self.later: set[str] = set()
 
     def query(self, node: exp.Expr) -> Query:
         """Return a bound SELECT or UNION; its INTO is the caller's."""
@@ -125,16 +123,16 @@ class QueryBinder:
                 kind = "TIMESTAMP BY ... OVER" if clause == "over" else "PARTITION BY"
                 raise self._names.error(f"{kind} is not available yet", span)
         timestamp: exp.Expr | None = table.args.get("timestamp")
-        step = self._steps.known.get(name.casefold())
+        step = self.steps.get(name.casefold())
         if step is not None:
             if timestamp is not None:
                 advice = "A step keeps the time of its events; write TIMESTAMP BY where the input is read."
                 raise self._names.error("TIMESTAMP BY stands only after an input", timestamp, advice)
             return StepRef(step[0], place(table)), Scope(called, step[1])
-        if name.casefold() in self._steps.later:
+        if name.casefold() in self.later:
             advice = "A step reads the steps above it; move that one up."
             raise self._names.error(f"the step '{name}' is not there yet", identifier, advice)
-        known = self._names.find_input(identifier, [step for step, _ in self._steps.known.values()])
+        known = self._names.find_input(identifier, [step for step, _ in self.steps.values()])
         scope = Scope(called, None)
         time = None if timestamp is None else self._timestamp(timestamp, scope)
         return Scan(known, time, place(table)), scope

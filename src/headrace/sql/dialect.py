@@ -16,7 +16,7 @@ from sqlglot.tokenizer_core import TokenType
 from headrace.errors import QueryError, Span
 from headrace.sql import lexer
 from headrace.sql.lexer import span_of
-from headrace.sql.syntax import ExpressionParser
+from headrace.sql.syntax import ExpressionParser, place
 
 #: Words that begin a clause after a source, and so are no alias unless AS or brackets say so.
 _CLAUSES: Final = (
@@ -81,7 +81,7 @@ class Headrace(Dialect):
                 end = self._next.end if self._next else self._curr.end
                 raise self.error("CREATE TABLE is not available yet", Span(self._curr.start, end + 1))
             if self._curr.token_type not in (TokenType.SELECT, TokenType.L_PAREN):
-                raise self.missing("SELECT or WITH")
+                raise self.missing("SELECT or WITH", ("SELECT", "WITH"))
             query = self._query()
             if self._curr.token_type not in (
                 TokenType.SELECT,
@@ -102,7 +102,7 @@ class Headrace(Dialect):
         def _steps(self) -> exp.With:
             start = self._prev.start
             steps = self.separated(self._step)
-            return self.placed(exp.With(expressions=steps), start)
+            return self.located(exp.With(expressions=steps), start)
 
         def _step(self) -> exp.CTE:
             name = self.name("the name of a step")
@@ -115,7 +115,7 @@ class Headrace(Dialect):
             query = self.nested(self._query)
             if not self._match(TokenType.R_PAREN):
                 raise self._wrong_tail()
-            return self.placed(exp.CTE(this=query, alias=name), name.meta["start"])
+            return self.located(exp.CTE(this=query, alias=name), name.meta["start"])
 
         # --- SELECT ---------------------------------------------------------------------------------------
 
@@ -128,7 +128,7 @@ class Headrace(Dialect):
                 queries.append(self._select_or_enclosed())
             if len(queries) == 1:
                 return queries[0]
-            return self.placed(exp.Union(expressions=queries), start)
+            return self.located(exp.Union(expressions=queries), start)
 
         def _select_or_enclosed(self) -> exp.Expr:
             if not self._match(TokenType.L_PAREN):
@@ -144,23 +144,25 @@ class Headrace(Dialect):
             select = exp.Select(expressions=self.separated(self._item))
             if self._match(TokenType.INTO):
                 into_start = self._prev.start
-                select.set("into", self.placed(exp.Into(this=self.name("the name of an output")), into_start))
+                output = self.name("the name of an output")
+                self._refuse_compound_name(output, "an output")
+                select.set("into", self.located(exp.Into(this=output), into_start))
             if not self._match(TokenType.FROM):
                 raise self.missing("INTO or FROM" if not select.args.get("into") else "FROM")
             select.set("source", self._source())
             select.set("joins", self._joins())
             if self._match(TokenType.WHERE):
                 where_start = self._prev.start
-                select.set("where", self.placed(exp.Where(this=self.expression_above()), where_start))
+                select.set("where", self.located(exp.Where(this=self.expression_above()), where_start))
             if self._match(TokenType.GROUP_BY):
                 group_start = self._prev.start
                 self.need_word("BY")
                 keys = self.separated(self.expression_above)
-                select.set("group", self.placed(exp.Group(expressions=keys), group_start))
+                select.set("group", self.located(exp.Group(expressions=keys), group_start))
             if self._match(TokenType.HAVING):
                 having_start = self._prev.start
-                select.set("having", self.placed(exp.Having(this=self.expression_above()), having_start))
-            return self.placed(select, start)
+                select.set("having", self.located(exp.Having(this=self.expression_above()), having_start))
+            return self.located(select, start)
 
         def _refuse_quantifier(self) -> None:
             if self._curr.token_type is TokenType.DISTINCT:
@@ -179,17 +181,17 @@ class Headrace(Dialect):
         def _item(self) -> exp.Expr:
             start = self._curr.start
             if self._match(TokenType.STAR):
-                return self.placed(exp.Star(), start)
+                return self.located(exp.Star(), start)
             named = self._curr.token_type in (TokenType.VAR, TokenType.IDENTIFIER)
             if named and self._next.token_type is TokenType.EQ:
                 alias = self.name("an alias")
                 self._advance()
-                return self.placed(exp.Alias(this=self.expression_above(), alias=alias), start)
+                return self.located(exp.Alias(this=self.expression_above(), alias=alias), start)
             value = self.expression_above()
             if self._match(TokenType.ALIAS) or self._curr.token_type in (TokenType.VAR, TokenType.IDENTIFIER):
                 if isinstance(value, exp.Dot) and isinstance(value.expression, exp.Star):
                     raise self.error("* takes no alias")
-                return self.placed(exp.Alias(this=value, alias=self.name("an alias")), start)
+                return self.located(exp.Alias(this=value, alias=self.name("an alias")), start)
             return value
 
         # --- FROM -----------------------------------------------------------------------------------------
@@ -204,28 +206,24 @@ class Headrace(Dialect):
                     )
                 raise self.error("parentheses in FROM are not available yet", span_of(self._prev))
             table = exp.Table(this=self.name("the name of an input or step"))
-            self._refuse_compound_name(start)
+            self._refuse_compound_name(table.this, "an input or step")
+            if self._curr.token_type is TokenType.L_PAREN:
+                advice = "GetArrayElements and GetRecordProperties stand after CROSS APPLY."
+                raise self.error("a function cannot stand in FROM", place(table.this), advice)
             if self._match(TokenType.ALIAS) or self._is_implicit_alias():
                 table.set("alias", self.name("an alias"))
             while self._source_clause(table):
                 pass
-            return self.placed(table, start)
+            return self.located(table, start)
 
-        def _refuse_compound_name(self, start: int) -> None:
-            """Refuse ``FROM a.b``, ``FROM a-b`` and ``FROM f(x)`` with what to write."""
-            following = self._curr
-            touches = bool(following) and following.start == self._prev.end + 1
-            if following.token_type is TokenType.DOT or (touches and following.token_type is TokenType.DASH):
-                name = f"{self._prev.text}{following.text}{self._next.text if self._next else ''}"
-                span = Span(start, (self._next or following).end + 1)
-                advice = f"Write [{name}] if that is the whole name."
-                raise self.error("the name of an input or step is one word", span, advice)
-            if following.token_type is TokenType.L_PAREN:
-                raise self.error(
-                    "a function cannot stand in FROM",
-                    Span(start, self._prev.end + 1),
-                    "GetArrayElements and GetRecordProperties stand after CROSS APPLY.",
-                )
+        def _refuse_compound_name(self, name: exp.Identifier, what: str) -> None:
+            """Refuse ``FROM a.b`` and ``FROM a-b`` with what to write."""
+            sign = self._curr
+            touches = bool(sign) and sign.start == self._prev.end + 1
+            if sign.token_type is TokenType.DOT or (touches and sign.token_type is TokenType.DASH):
+                span = Span(place(name).start, (self._next or sign).end + 1)
+                advice = f"Write [{self.sql[span.start : span.end]}] if that is the whole name."
+                raise self.error(f"the name of {what} is one word", span, advice)
 
         def _is_implicit_alias(self) -> bool:
             if self._curr.token_type is TokenType.VAR:
@@ -286,7 +284,7 @@ class Headrace(Dialect):
                     joined = exp.Join(this=self._source(), side=start.text.upper())
                     self.need(TokenType.ON, "ON and the condition of the join")
                     joined.set("on", self.expression_above())
-                    return self.placed(joined, start.start)
+                    return self.located(joined, start.start)
             return None
 
         def _apply(self) -> exp.Lateral:
@@ -297,7 +295,7 @@ class Headrace(Dialect):
             apply = exp.Lateral(
                 this=call, alias=self.name("an alias"), outer=start.token_type is TokenType.OUTER
             )
-            return self.placed(apply, start.start)
+            return self.located(apply, start.start)
 
 
 _DIALECT: Final = Headrace()

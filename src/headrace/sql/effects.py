@@ -19,8 +19,8 @@ from typing import Any, Final
 
 from headrace.errors import QueryError
 from headrace.events.batch import HIDDEN, ValueType
-from headrace.limits import MAX_QUERY_CALLS
-from headrace.sql.guards import columns, guards_first, holds_call
+from headrace.limits import MAX_QUERY_CALLS, MAX_QUERY_NODES
+from headrace.sql.guards import columns, guards_first, holds_call, size
 from headrace.sql.logic import Connective, joined, operands
 from headrace.sql.plan import (
     AllColumns,
@@ -73,6 +73,13 @@ class _Site:
     def column(self) -> str:
         return f"{HIDDEN}call{self.number}"
 
+    def covers(self, when: Expression | None) -> bool:
+        """Return whether the call is surely made in rows where `when` is true."""
+        if self.conditions is None:
+            return True
+        given = [] if when is None else operands(when, "AND")
+        return any(all(part in given for part in operands(condition, "AND")) for condition in self.conditions)
+
     @property
     def when(self) -> Expression | None:
         return None if self.conditions is None else joined("OR", self.conditions)
@@ -83,16 +90,24 @@ class _Planner:
 
     def __init__(self, text: str) -> None:
         self._text = text
+        self._written = 0
+        self._condition_nodes = 0
         self.sites = 0
 
     def relation(self, relation: Relation) -> Relation:
-        """Return `relation` with its calls hoisted."""
+        """Return `relation`, a SELECT or UNION, with its calls hoisted."""
+        self._written = self._condition_nodes = 0
         return self._hoisted(relation)[0]
 
-    def error(self, call: UserCall) -> QueryError:
-        """Return the error that a SELECT calls too much."""
-        problem = f"a SELECT may call functions and models at {MAX_QUERY_CALLS} places"
-        return QueryError(problem, self._text, call.span, advice="Spread the calls over WITH steps.")
+    def count(self, call: UserCall, when: Expression | None) -> None:
+        """Count a call and its condition, and refuse a SELECT that calls too much."""
+        self._written += 1
+        self._condition_nodes += 0 if when is None else size(when)
+        if self._written > MAX_QUERY_CALLS or self._condition_nodes > MAX_QUERY_NODES:
+            problem = f"a SELECT may call functions and models at {MAX_QUERY_CALLS} places"
+            if self._written <= MAX_QUERY_CALLS:
+                problem = "the conditions under which this SELECT calls functions and models are too long"
+            raise QueryError(problem, self._text, call.span, advice="Spread the calls over WITH steps.")
 
     def _hoisted(self, relation: Relation) -> tuple[Relation, list[_Site]]:
         """Return `relation` with its calls hoisted, and the hidden columns that its rows have."""
@@ -145,7 +160,6 @@ class _Stage:
     planner: _Planner
     earlier: list[_Site]
     made: list[_Site] = field(default_factory=list)
-    written: int = 0
 
     @property
     def sites(self) -> list[_Site]:
@@ -247,12 +261,10 @@ class _Stage:
         self, call: UserCall, arguments: tuple[Expression, ...], when: Expression | None
     ) -> Expression:
         """Return the value of `call` in rows where `when` is true, from a column there is or a new one."""
-        self.written += 1
-        if self.written > MAX_QUERY_CALLS:
-            raise self.planner.error(call)
+        self.planner.count(call, when)
         sites = [site for site in self.sites if site.call == call]
         for site in sites:
-            if site.conditions is None or when in site.conditions:
+            if site.covers(when):
                 return ColumnRef(site.column, call.span)
         for site in sites:
             if site in self.made and site.arguments == arguments and self._widened(site, when):

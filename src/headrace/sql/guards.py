@@ -31,6 +31,11 @@ def holds_call(node: Expression) -> bool:
     return isinstance(node, UserCall) or any(map(holds_call, below(node)))
 
 
+def size(node: Expression) -> int:
+    """Return how many nodes `node` has when it is written out."""
+    return 1 + sum(map(size, below(node)))
+
+
 def columns(node: Expression) -> Iterator[str]:
     """Yield the names of the columns that `node` reads."""
     if isinstance(node, ColumnRef):

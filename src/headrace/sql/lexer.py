@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import zip_longest
 from typing import ClassVar, Final
 
 from sqlglot import tokens
@@ -115,7 +116,7 @@ def tokenize(tokenizer: tokens.Tokenizer, text: str) -> list[Token]:
         raise _unfinished(text) or QueryError("this cannot be read", text, Span(0, 1)) from error
     if ("/*" in text[found[-1].end + 1 :] if found else "/*" in text) and (problem := _unfinished(text)):
         raise problem
-    for token, following in zip(found, [*found[1:], None], strict=True):
+    for token, following in zip_longest(found, found[1:]):
         _check_token(text, token, following)
     return found
 
@@ -148,7 +149,12 @@ def _check_token(text: str, token: Token, following: Token | None) -> None:
     if token.token_type is TokenType.IDENTIFIER and not token.text:
         raise QueryError("a name may not be empty", text, span_of(token))
     touches = following is not None and following.start == token.end + 1
-    if following and touches and token.token_type is TokenType.NUMBER and following.text[0].isidentifier():
+    if (
+        following
+        and touches
+        and token.token_type is TokenType.NUMBER
+        and text[following.start].isidentifier()
+    ):
         span = Span(token.start, following.end + 1)
         raise QueryError(
             "this is neither a number nor a name",

@@ -8,7 +8,7 @@ its place in the script.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, NoReturn, TypeVar
@@ -83,6 +83,12 @@ _REFUSED: Final[dict[TokenType, tuple[str, str]]] = {
 }
 
 
+_SIGN_ADVICE: Final = {
+    TokenType.DPIPE: "Texts are joined with + or CONCAT.",
+    TokenType.EQ: "Equality is one =.",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     """An operator whose right operand is being read; `left` is None before a prefix operator's operand."""
@@ -124,30 +130,36 @@ class ExpressionParser(Parser):
         end = self._prev.end + 1 if self._prev else 0
         return Span(end, end + 1)
 
-    def placed(self, node: Node, start: int) -> Node:
-        """Return `node`, read from `start` up to the last token, after a check of its height."""
+    def located(self, node: Node, start: int) -> Node:
+        """Return `node`, read from `start` up to the last token; it is as high as the highest node in it."""
         height = 0
         for child in node.iter_expressions():
             height = max(height, child.meta["height"])
-        node.meta.update(start=start, end=self._prev.end + 1, height=height + 1)
-        if height >= MAX_QUERY_DEPTH:
+        node.meta.update(start=start, end=self._prev.end + 1, height=height)
+        return node
+
+    def placed(self, node: Node, start: int) -> Node:
+        """Return an expression `node`, one level above what is in it, after a check of its height."""
+        self.located(node, start)
+        if node.meta["height"] >= MAX_QUERY_DEPTH:
             raise self.error(
                 f"this expression is more than {MAX_QUERY_DEPTH} levels deep",
                 place(node),
                 "Compute parts of it in a WITH step; CONCAT joins many texts at once.",
             )
+        node.meta["height"] += 1
         return node
 
-    def missing(self, what: str) -> QueryError:
-        """Return the error that `what` should stand here instead of the current token."""
+    def missing(self, what: str, words: Iterable[str] = tuple(RESERVED)) -> QueryError:
+        """Return the error that `what` should stand here, with the nearest of `words` to what does."""
         if not self._curr:
             return self.error(f"{what} is missing at the end")
-        advice = ""
+        advice = _SIGN_ADVICE.get(self._curr.token_type, "")
         previous = self._prev.text if self._prev else ""
         for word in (self._curr.text, previous):
-            if not advice and word.upper() not in RESERVED:
-                advice = did_you_mean(word, RESERVED)
-        return self.error(f"expected {what} here, not {self._curr.text!r}", advice=advice)
+            if not advice and len(word) > 2 and word.upper() not in RESERVED:
+                advice = did_you_mean(word, words)
+        return self.error(f"expected {what} here, not {self._curr.text[:40]!r}", advice=advice)
 
     def need(self, token_type: TokenType, what: str) -> Token:
         """Step over a token of `token_type`, or raise that `what` is expected."""
@@ -205,7 +217,7 @@ class ExpressionParser(Parser):
     def _identifier(self) -> exp.Identifier:
         token = self._prev
         quoted = token.token_type is TokenType.IDENTIFIER
-        return self.placed(exp.Identifier(this=token.text, quoted=quoted), token.start)
+        return self.located(exp.Identifier(this=token.text, quoted=quoted), token.start)
 
     # --- operators ----------------------------------------------------------------------------------------
 
@@ -243,7 +255,8 @@ class ExpressionParser(Parser):
     def _reduced(self, waiting: _Waiting, right: exp.Expr) -> exp.Expr:
         if waiting.left is None:
             if waiting.node is None:
-                return self.placed(right, waiting.start)
+                right.meta["start"] = waiting.start
+                return right
             return self.placed(waiting.node(this=right), waiting.start)
         assert waiting.node
         if waiting.node in (exp.And, exp.Or):
@@ -314,10 +327,11 @@ class ExpressionParser(Parser):
             raise self.error(problem, advice=advice)
         if token.token_type is TokenType.DPIPE or token.text.upper() not in RESERVED:
             raise self.missing("an expression")
-        raise self.error(
-            f"expected an expression here, not the reserved word {token.text.upper()}",
-            advice=f"Write [{token.text}] for a column of that name.",
-        )
+        advice = f"Write [{token.text}] for a column of that name."
+        if self._prev.token_type is TokenType.COMMA:
+            advice = "Leave out the comma before it."
+        problem = f"expected an expression here, not the reserved word {token.text.upper()}"
+        raise self.error(problem, advice=advice)
 
     def _enclosed(self) -> exp.Expr:
         start = self._curr.start
@@ -339,7 +353,7 @@ class ExpressionParser(Parser):
             condition = self.expression_above()
             self.need(TokenType.THEN, "THEN")
             branch = exp.If(this=condition, true=self.expression_above())
-            branches.append(self.placed(branch, branch_start))
+            branches.append(self.located(branch, branch_start))
         if not branches:
             raise self.missing("WHEN")
         default = self.expression_above() if self._match(TokenType.ELSE) else None
@@ -358,8 +372,7 @@ class ExpressionParser(Parser):
         start = node.meta["start"]
         while self._match(TokenType.DOT):
             token = self._curr
-            named = token.token_type is TokenType.IDENTIFIER or token.text[:1].isidentifier()
-            if not token or not (named or token.token_type is TokenType.STAR):
+            if not self._can_follow_dot(token):
                 raise self.missing("a name after the dot")
             self._advance()
             if token.token_type is TokenType.STAR:
@@ -371,6 +384,12 @@ class ExpressionParser(Parser):
             else:
                 node = self.placed(exp.Dot(this=node, expression=identifier), start)
         return node
+
+    def _can_follow_dot(self, token: Token) -> bool:
+        """Return whether `token` names a property: any word does, a reserved one right after the dot only."""
+        if token.token_type in (TokenType.VAR, TokenType.IDENTIFIER, TokenType.STAR):
+            return True
+        return token.text.upper() in RESERVED and token.start == self._prev.end + 1
 
     def _prefix(self, node: exp.Expr) -> list[exp.Identifier]:
         names = []
@@ -416,7 +435,7 @@ class ExpressionParser(Parser):
             sizes = self.separated(self.expression_above)
             self.need(TokenType.R_PAREN, ")")
             type_text += "(" + ",".join(size.name for size in sizes) + ")"
-        type_name = self.placed(exp.Var(this=type_text.lower()), type_start)
+        type_name = self.located(exp.Var(this=type_text.lower()), type_start)
         self.need(TokenType.R_PAREN, ")")
         return self.placed(node(this=operand, to=type_name), start)
 
@@ -443,4 +462,4 @@ class ExpressionParser(Parser):
         descending = self.word("DESC")
         if not descending:
             self.word("ASC")
-        return self.placed(exp.Ordered(this=key, desc=descending), start)
+        return self.located(exp.Ordered(this=key, desc=descending), start)
