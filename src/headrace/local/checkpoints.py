@@ -20,6 +20,7 @@ class Checkpointer:
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._running = threading.Lock()
         #: A checkpoint could not be synced: writing on would trust a disk that has failed.
         self.failed = False
 
@@ -42,7 +43,8 @@ class Checkpointer:
     def run(self, connection: apsw.Connection) -> None:
         """Checkpoint now, through `connection`; what cannot be moved yet stays in the log."""
         try:
-            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            with self._running:
+                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         except (apsw.BusyError, apsw.FullError):
             pass
         except apsw.IOError:

@@ -25,8 +25,9 @@ MINIMUM_SQLITE: Final = (3, 51, 3)
 #: How long a write waits for another process's short transaction before it gives up.
 BUSY_TIMEOUT_S: Final = 30.0
 
-#: The log may grow to this many times its aim before a writer helps to empty it, which it feels.
-_LOG_OVERRUN: Final = 8
+#: Under commits without a pause the background never catches up, and a log is used again only once all of it
+#: is in the file. At this many times its aim the writer therefore moves the rest before others may write.
+_LOG_OVERRUN: Final = 4
 
 _KIB: Final = 1024
 
@@ -64,7 +65,7 @@ class Database:
         self._write_turn, self._read_turn = threading.RLock(), threading.RLock()
         self._checkpointer = Checkpointer(path)
         self._failed = False
-        self._log_pages = 0
+        self._log_pages = self._moved_pages = 0
         with contextlib.ExitStack() as closing, translated(path):
             try:
                 _make_folder(path.parent)
@@ -183,10 +184,13 @@ class Database:
         return apsw.SQLITE_OK
 
     def _tend_log(self) -> None:
-        if self._log_pages >= self._aim_pages:
-            self._checkpointer.wake()
         if self._log_pages >= self._aim_pages * _LOG_OVERRUN:
             self._checkpointer.run(self._writer)
+        elif self._log_pages >= max(self._aim_pages, self._moved_pages + self._aim_pages // 4):
+            self._moved_pages = self._log_pages  # the next pass is for the next quarter, not for every commit
+            self._checkpointer.wake()
+        elif self._log_pages < self._moved_pages:
+            self._moved_pages = 0  # the log has begun anew
 
 
 @contextlib.contextmanager
