@@ -53,6 +53,8 @@ def _bound_steps(names: Names, binder: QueryBinder, nodes: Sequence[exp.Expr]) -
         name = names.checked(identifier)
         if name.casefold() in binder.steps:
             raise names.error(f"there are two steps called '{name}'", identifier)
+        if names.inputs.holds(name):
+            raise names.error(f"there is an input called '{name}', too", identifier, "Rename the step.")
         if into := into_of(node.this):
             advice = "A step is read by name; write INTO in the SELECT that reads it."
             raise names.error("INTO is not allowed inside a WITH step", into, advice)

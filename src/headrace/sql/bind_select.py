@@ -54,6 +54,7 @@ class QueryBinder:
         self._names = names
         self.steps: dict[str, tuple[str, Columns]] = {}
         self.later: set[str] = set()
+        self._scans: dict[str, Scan] = {}
 
     def query(self, node: exp.Expr) -> Query:
         """Return a bound SELECT or UNION; its INTO is the caller's."""
@@ -134,10 +135,15 @@ class QueryBinder:
             raise self._names.error(f"the step '{name}' is not there yet", identifier, advice)
         known = self._names.find_input(identifier, [step for step, _ in self.steps.values()])
         scope = Scope(called, None)
-        time = None if timestamp is None else self._timestamp(timestamp, scope)
-        return Scan(known, time, place(table)), scope
+        scan = Scan(known, self._timestamp(timestamp, scope), place(table))
+        if self._scans.setdefault(known, scan) != scan:
+            advice = "An input has one time: read it in a WITH step, and read that step twice."
+            raise self._names.error("this input is read with another TIMESTAMP BY above", table, advice)
+        return scan, scope
 
-    def _timestamp(self, node: exp.Expr, scope: Scope) -> Expression:
+    def _timestamp(self, node: exp.Expr | None, scope: Scope) -> Expression | None:
+        if node is None:
+            return None
         bound = ExpressionBinder(self._names, scope).value(node)
         _refuse_in_timestamp(self._names, bound)
         return bound

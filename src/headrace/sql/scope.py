@@ -45,6 +45,10 @@ class Declared:
     def __iter__(self) -> Iterator[str]:
         return iter(self._by_fold.values())
 
+    def holds(self, name: str) -> bool:
+        """Return whether `name` was declared."""
+        return not self._open and name.casefold() in self._by_fold
+
     def find(self, name: str) -> str | None:
         """Return the declared spelling of `name`; None where it is not declared and had to be."""
         if self._open:
