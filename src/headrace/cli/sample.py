@@ -24,7 +24,7 @@ from headrace.connect.feeds.fetch import HttpFetch
 from headrace.connect.feeds.poll import FeedPoller
 from headrace.connect.hub import HubSettings, open_hub
 from headrace.errors import Transient, UserError
-from headrace.events.formats.json_lines import BadEvent, objects_of
+from headrace.events.formats.json import BadEvent, objects_of
 from headrace.local.browse import newest_messages
 from headrace.local.files import replacing
 from headrace.local.hub import Hub
@@ -110,7 +110,7 @@ class Sample:
         for body in bodies:
             try:
                 texts = list(_objects(body))
-            except (BadEvent, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            except (ValueError, msgspec.MsgspecError, RecursionError):
                 self.bad += 1
                 continue
             self.lines += texts[: self.missing]

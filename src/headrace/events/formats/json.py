@@ -1,10 +1,13 @@
 """JSON: bodies to batches and batches to text; every value exactly, or a reason why not."""
 
+from headrace.events.formats.json_bodies import objects_of
 from headrace.events.formats.json_decode import Decoded, JsonDecoder, Reject, decode_objects
 from headrace.events.formats.json_encode import encode_lines, encode_rows
+from headrace.events.formats.json_lines import BadEvent
 from headrace.events.formats.json_rows import from_rows, rows
 
 __all__ = [
+    "BadEvent",
     "Decoded",
     "JsonDecoder",
     "Reject",
@@ -12,5 +15,6 @@ __all__ = [
     "encode_lines",
     "encode_rows",
     "from_rows",
+    "objects_of",
     "rows",
 ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -11,8 +11,9 @@ import polars as pl
 
 from headrace.errors import DataError
 from headrace.events.batch import ORIGIN, Batch
+from headrace.events.formats.json_bodies import WHITESPACE, Objects, unpack
 from headrace.events.formats.json_exact import LINE, key_order, read_exact
-from headrace.events.formats.json_lines import WHITESPACE, BadEvent, Lines, Positions, objects_of
+from headrace.events.formats.json_lines import Lines, Positions
 from headrace.events.formats.json_readers import read_structs, read_typed
 from headrace.events.formats.json_schema import Schema
 from headrace.events.formats.json_table import assemble, columns_in_order
@@ -57,13 +58,13 @@ class JsonDecoder:
         newlines with none inside them. Columns are those with a value, by where they first have one. Raises
         DataError when the rows have so many different keys that a batch could not hold them.
         """
-        objects = _unpack(bodies, joined)
+        objects = unpack(bodies, joined)
         frames, left = self._read_fast(objects)
         cells, reasons = read_exact((number, objects.texts[number]) for number in left)
         rejects = dict(objects.rejects)
         for number, reason in reasons.items():
             rejects.setdefault(int(objects.owners[number]), reason)
-        frame = assemble([*frames, cells.frame()], without=_siblings(objects, rejects))
+        frame = assemble([*frames, cells.frame()], without=objects.beside(rejects))
         columns = columns_in_order(frame, lambda number: key_order(objects.texts[number]))
         if len(bodies) >= _STRUCT_LINES:
             self._schema = self._schema.learn(frame, columns, cells.nulls)
@@ -72,7 +73,7 @@ class JsonDecoder:
         batch = Batch(pl.DataFrame([origin, *planes]), columns)
         return Decoded(batch, tuple(Reject(*item) for item in sorted(rejects.items())))
 
-    def _read_fast(self, objects: _Objects) -> tuple[list[pl.DataFrame], list[int]]:
+    def _read_fast(self, objects: Objects) -> tuple[list[pl.DataFrame], list[int]]:
         """Return the rows that the fast readers answer for, and the numbers of the objects left."""
         lines, numbers = objects.lines, objects.numbers
         frames: list[pl.DataFrame] = []
@@ -99,67 +100,10 @@ class JsonDecoder:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Objects:
-    """The texts of single objects, numbered in order, and where they come from.
-
-    `owners` is the body of each; `lines` holds those that fast readers may see, `numbers` which ones these
-    are, and `loose` the others. `rejects` is the bodies that hold no objects.
-    """
-
-    texts: Sequence[bytes]
-    owners: Positions
-    lines: Lines
-    numbers: Positions
-    loose: list[int]
-    rejects: dict[int, str]
-
-
-def _unpack(bodies: Sequence[bytes], joined: bytes | None) -> _Objects:
-    """Find the objects in `bodies`: at once when each body is plainly one, else body by body."""
-    lines = Lines.of(b"\n".join(bodies) if joined is None else joined)
-    every = np.arange(len(bodies))
-    if lines.count == len(bodies) and lines.look_like_objects():
-        return _without_deep_lines(_Objects(bodies, every, lines, every, [], {}))
-    texts: list[bytes] = []
-    owners: list[int] = []
-    rejects: dict[int, str] = {}
-    for index, body in enumerate(bodies):
-        try:
-            found = objects_of(body)
-        except BadEvent as error:
-            rejects[index] = str(error)
-            continue
-        texts += found
-        owners += [index] * len(found)
-    plain = [text[:1] == b"{" and text[-1:] == b"}" and b"\n" not in text for text in texts]
-    numbers = np.flatnonzero(np.array(plain, np.bool_))
-    lines = Lines.of(b"\n".join([texts[number] for number in numbers]))
-    loose = [number for number, fit in enumerate(plain) if not fit]
-    return _without_deep_lines(_Objects(texts, np.array(owners, np.int64), lines, numbers, loose, rejects))
-
-
-def _without_deep_lines(objects: _Objects) -> _Objects:
-    """Leave the lines that nest too deep to the exact reader, which says so before it parses."""
-    deep = objects.lines.too_deep()
-    if not deep:
-        return objects
-    shallow = np.delete(np.arange(objects.lines.count), deep)
-    loose = [*objects.loose, *objects.numbers[deep].tolist()]
-    return replace(objects, lines=objects.lines.only(shallow), numbers=objects.numbers[shallow], loose=loose)
-
-
 def _numbered(frame: pl.DataFrame, numbers: Positions) -> pl.DataFrame:
     """Return `frame` with the number of each object in LINE, its first column, instead of its line."""
     line, *planes = frame.get_columns()
     return pl.DataFrame([pl.Series(LINE, numbers[line.to_numpy()]), *planes])
-
-
-def _siblings(objects: _Objects, rejects: Mapping[int, str]) -> Positions:
-    """Return the numbers of all objects in bodies that are rejected, good ones too."""
-    if not rejects or len(objects.texts) == len(set(objects.owners.tolist())):
-        return np.empty(0, np.int64)
-    return np.flatnonzero(np.isin(objects.owners, list(rejects)))
 
 
 def decode_objects(texts: pl.Series, decoder: JsonDecoder | None = None) -> Batch:

@@ -12,7 +12,7 @@ import polars as pl
 
 from headrace.errors import DataError
 from headrace.events.batch import DTYPES, Column, ValueType
-from headrace.events.formats.json_lines import BadEvent, nesting, not_json, not_utf8
+from headrace.events.formats.json_lines import BadEvent, nesting
 from headrace.limits import MAX_BATCH_CELLS, MAX_JSON_DEPTH
 
 MIN_BIGINT: Final = -(2**63)
@@ -177,3 +177,17 @@ def read_exact(texts: Iterable[tuple[int, bytes]]) -> tuple[Cells, dict[int, str
         except BadEvent as error:
             reasons[line] = str(error)
     return cells, reasons
+
+
+def not_utf8(error: UnicodeDecodeError) -> str:
+    """Return the reason for bytes that are not UTF-8."""
+    return f"not UTF-8: byte 0x{error.object[error.start]:02x} at byte {error.start}"
+
+
+def not_json(error: msgspec.DecodeError) -> str:
+    """Return the reason for text that msgspec refuses, in our words."""
+    message = str(error)
+    if "truncated" in message:
+        return "not JSON: it ends inside a value"
+    problem = message.removeprefix("JSON is malformed: ")
+    return "not JSON: " + problem.replace(" (byte ", " at byte ").removesuffix(")")

@@ -1,11 +1,10 @@
-"""Bodies to objects: what holds one JSON object, what holds several, and what must not reach a parser."""
+"""Texts joined by newlines, looked at as bytes, all at once: what readers read and proofs count in."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,8 +13,6 @@ from headrace.limits import MAX_EVENT_BYTES, MAX_JSON_DEPTH
 Positions = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 
-WHITESPACE: Final = b" \t\r\n"
-_BOM: Final = b"\xef\xbb\xbf"
 _NEWLINE, _QUOTE, _BACKSLASH, _OPEN, _CLOSE = b'\n"\\{}'
 
 #: `[` and `{` differ in one bit, and so do `]` and `}`: with it set, both read as the brace.
@@ -26,12 +23,6 @@ CHUNK_BYTES: Final = 256 * 1024
 
 #: Backslashes before a quote that are counted one by one; longer runs are rare or hostile.
 _SHORT_RUN: Final = 6
-
-#: A queue body that .NET serialised ends in one closing byte; anything longer is not that.
-_MAX_WRAPPER_TAIL_BYTES: Final = 4
-
-_ELEMENTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
-_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class BadEvent(ValueError):
@@ -132,7 +123,8 @@ def escaped_quotes(buffer: Bytes, slashes: Positions) -> Positions:
         todo, at = todo[more], at[more]
         odd[todo] = ~odd[todo]
     if not len(todo):
-        return before[odd] + 1
+        few: Positions = before[odd] + 1
+        return few
     # Some run is long, perhaps by malice: count all runs at once, however long.
     index = np.arange(len(slashes))
     begins_run = np.diff(slashes, prepend=-2) != 1
@@ -143,11 +135,11 @@ def escaped_quotes(buffer: Bytes, slashes: Positions) -> Positions:
 
 def nesting(text: bytes) -> int:
     """Return how deep brackets nest, as a parser would see it until its first error, without recursion."""
-    depths = _depths(text)[1]
-    return int(depths.max(initial=0))
+    levels = bracket_levels(text)[1]
+    return int(levels.max(initial=0))
 
 
-def _depths(text: bytes) -> tuple[Positions, Positions]:
+def bracket_levels(text: bytes) -> tuple[Positions, Positions]:
     """Return the positions of the brackets outside strings, and the depth after each."""
     buffer = np.frombuffer(text, np.uint8)
     quotes = buffer == _QUOTE
@@ -156,98 +148,3 @@ def _depths(text: bytes) -> tuple[Positions, Positions]:
     folded = buffer | _BRACE_BIT
     brackets = np.flatnonzero(((folded == _OPEN) | (folded == _CLOSE)) & ~in_string)
     return brackets, np.cumsum(np.where(folded[brackets] == _OPEN, 1, -1))
-
-
-def objects_of(body: bytes) -> list[bytes]:
-    """Return the texts of the objects in a body: one, an array of them, or several on lines of their own.
-
-    A text may span lines. It looks like an object but may still be malformed: its reader decides.
-    Raises BadEvent when the body can be none of these.
-    """
-    if len(body) > MAX_EVENT_BYTES:
-        raise BadEvent(f"larger than {MAX_EVENT_BYTES} bytes")
-    text = body.removeprefix(_BOM).strip(WHITESPACE)
-    if not text:
-        raise BadEvent("empty: no bytes but white space" if body else "empty body")
-    if text[0] == _OPEN:
-        return _objects_on_lines(text)
-    if text.startswith(b"["):
-        return _elements(text)
-    return [_unwrapped(text)]
-
-
-def _objects_on_lines(text: bytes) -> list[bytes]:
-    """Return the objects of `text` if each stands on lines of its own, else `text` as it is."""
-    if b"\n" not in text:
-        return [text]
-    brackets, depths = _depths(text)
-    ends = brackets[depths == 0] + 1
-    pieces = [text[start:end] for start, end in zip([0, *ends], [*ends, len(text)], strict=False)]
-    first, *others = [piece for piece in pieces if piece]
-    if any(b"\n" not in piece[: len(piece) - len(piece.lstrip(WHITESPACE))] for piece in others):
-        return [text]
-    return [first, *(piece.strip(WHITESPACE) for piece in others)]
-
-
-def _elements(text: bytes) -> list[bytes]:
-    """Return the elements of a JSON array of objects."""
-    if nesting(text) > MAX_JSON_DEPTH + 1:
-        raise BadEvent(f"nested deeper than {MAX_JSON_DEPTH}")
-    try:
-        elements = [bytes(element) for element in _ELEMENTS.decode(text)]
-    except msgspec.DecodeError as error:
-        raise BadEvent(not_json(error)) from None
-    for index, element in enumerate(elements):
-        if element[0] != _OPEN:
-            raise BadEvent(f"element {index} of the array is not an object")
-    return elements
-
-
-def _unwrapped(text: bytes) -> bytes:
-    """Return the object inside a string that .NET serialised: a header, the object, a closing byte.
-
-    Such bodies come from queues that Stream Analytics writes to. The byte before the object is a length and
-    can be a brace itself.
-    """
-    start, end = text.find(b"{"), text.rfind(b"}") + 1
-    if start > 0 and len(text) - end <= _MAX_WRAPPER_TAIL_BYTES and not text.startswith(b'"'):
-        for inner in (text[start:end], text[start + 1 : end]):
-            if inner.startswith(b"{") and _decodes(inner):
-                return inner
-    raise BadEvent(_no_object(text))
-
-
-def _decodes(text: bytes) -> bool:
-    if nesting(text) > MAX_JSON_DEPTH:
-        return False
-    try:
-        _OBJECT.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
-    return True
-
-
-def _no_object(text: bytes) -> str:
-    """Return why `text`, which begins with neither bracket, is no event."""
-    try:
-        text.decode()
-        msgspec.json.decode(text, type=msgspec.Raw)
-    except UnicodeDecodeError as error:
-        return not_utf8(error)
-    except msgspec.DecodeError as error:
-        return not_json(error)
-    return "not an event: an event is a JSON object, or an array of objects"
-
-
-def not_utf8(error: UnicodeDecodeError) -> str:
-    """Return the reason for bytes that are not UTF-8."""
-    return f"not UTF-8: byte 0x{error.object[error.start]:02x} at byte {error.start}"
-
-
-def not_json(error: msgspec.DecodeError) -> str:
-    """Return the reason for text that msgspec refuses, in our words."""
-    message = str(error)
-    if "truncated" in message:
-        return "not JSON: it ends inside a value"
-    problem = message.removeprefix("JSON is malformed: ")
-    return "not JSON: " + problem.replace(" (byte ", " at byte ").removesuffix(")")

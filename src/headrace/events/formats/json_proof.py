@@ -174,7 +174,8 @@ def repeating(lines: Lines, fields: Sequence[Field]) -> Mask:
     for rows, seen in inner:
         counts[rows] -= seen.per_line()
     present_per_line = np.sum([field.present for field in fields], axis=0)
-    return (counts[:, :_KINDS].sum(axis=1) != present_per_line) | ~_strings_all_counted(counts)
+    bad: Mask = counts[:, :_KINDS].sum(axis=1) != present_per_line
+    return bad | ~_strings_all_counted(counts)
 
 
 def _agree(counted: Positions, cells: Positions) -> Mask:
