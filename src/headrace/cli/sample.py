@@ -24,7 +24,7 @@ from headrace.connect.feeds.fetch import HttpFetch
 from headrace.connect.feeds.poll import FeedPoller
 from headrace.connect.hub import HubSettings, open_hub
 from headrace.errors import Transient, UserError
-from headrace.events.formats.json import BadEvent, objects_of
+from headrace.events.formats.json import objects_of
 from headrace.local.browse import newest_messages
 from headrace.local.files import replacing
 from headrace.local.hub import Hub
