@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import msgspec
+import polars as pl
 
 from headrace.connect.event_files import in_blocks
 from headrace.connect.hub import HubSettings, open_hub
@@ -39,6 +40,9 @@ _SENDERS: Final = "@send"
 
 #: One event as a program gives it: bytes and text as they are, a mapping as JSON.
 EventValue = bytes | str | Mapping[str, Any]
+
+#: Events in order; a frame is its rows, and one event need not be in a list.
+Events = Iterable[EventValue] | EventValue | pl.DataFrame
 
 
 class Target(Protocol):
@@ -185,7 +189,7 @@ def key_of(body: bytes, column: str) -> str | None:
 
 def send(
     target: str,
-    events: Iterable[EventValue] | EventValue,
+    events: Events,
     *,
     project: str | Path = FILE_NAME,
     key: str | None = None,
@@ -212,14 +216,18 @@ def send(
         return 0 if published.duplicate else published.events
 
 
-def _many(events: Iterable[EventValue] | EventValue) -> Iterable[EventValue]:
+def _many(events: Events) -> Iterable[EventValue]:
+    if isinstance(events, pl.DataFrame):
+        return events.iter_rows(named=True)
     return [events] if isinstance(events, bytes | str | Mapping) else events
 
 
 def _body(event: EventValue, number: int) -> bytes:
     if isinstance(event, bytes):
         return event
+    if not isinstance(event, str | Mapping):
+        raise UserError(f"event {number} is {type(event).__name__}: give bytes, text or a mapping")
     try:
-        return event.encode() if isinstance(event, str) else msgspec.json.encode(event)
+        return event.encode() if isinstance(event, str) else msgspec.json.encode(dict(event))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise UserError(f"event {number} cannot be written as UTF-8 JSON: {error}") from None
