@@ -186,8 +186,8 @@ class Database:
     def _tend_log(self) -> None:
         if self._log_pages >= self._aim_pages * _LOG_OVERRUN:
             self._checkpointer.run(self._writer)
-        elif self._log_pages >= max(self._aim_pages, self._moved_pages + self._aim_pages // 4):
-            self._moved_pages = self._log_pages  # the next pass is for the next quarter, not for every commit
+        elif self._log_pages >= self._moved_pages + self._aim_pages:
+            self._moved_pages = self._log_pages
             self._checkpointer.wake()
         elif self._log_pages < self._moved_pages:
             self._moved_pages = 0  # the log has begun anew
