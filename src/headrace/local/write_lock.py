@@ -41,12 +41,14 @@ class WriteLock:
                 else:
                     return
             self._wanted = True
-        if self._granted.acquire(timeout=timeout_s):
+        try:
+            granted = self._granted.acquire(timeout=timeout_s)
+        except BaseException:  # Ctrl-C
+            if self._give_up():
+                self.release()
+            raise
+        if granted or self._give_up():
             return
-        with self._state:
-            if self._granted.acquire(blocking=False):
-                return
-            self._wanted = False
         raise Transient(
             f"{self.path.with_suffix('')} stayed locked for {timeout_s:g} s by {self._holder()}. "
             "If that process is stopped, let it go on or end it; nothing was written"
@@ -72,6 +74,13 @@ class WriteLock:
             self._waiter.start()
         self._waiting = True
         self._asked.release()
+
+    def _give_up(self) -> bool:
+        """Stop waiting; return True if the lock was granted just before."""
+        with self._state:
+            granted = self._granted.acquire(blocking=False)
+            self._wanted = False
+            return granted
 
     def _wait(self) -> None:
         while True:
