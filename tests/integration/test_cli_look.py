@@ -120,7 +120,7 @@ def test_a_queue_shows_its_depth_and_keeps_its_messages(headrace, namespace):
         (["titles"], "has no rows yet"),
         (["papers"], "is not there yet: `headrace send papers FILE`"),
         (["work", "--to", "x.csv"], "only tables are written to files"),
-        (["work", "--rows", "-1"], "expected 0 or more"),
+        (["work", "--rows", "-1"], "expected a whole number from 0 on"),
     ],
 )
 def test_what_cannot_be_shown_says_what_to_do(headrace, namespace, words, message):

@@ -273,7 +273,7 @@ def test_following_a_feed_ends_cleanly_when_it_is_told_to(headrace, feed_url):
         (["papers", "--feed", "http://x.example", "--limit", "1"], "--limit is for files"),
         (["work", "--feed", "http://x.example"], "a hub is needed"),
         (["papers", "latin.txt", "--lines", "doc"], "line 2 is not UTF-8"),
-        (["papers", "a.jsonl", "--limit", "0"], "at least 1"),
+        (["papers", "a.jsonl", "--limit", "0"], "expected a whole number from 1 on"),
     ],
 )
 def test_what_cannot_be_sent_is_told_in_one_message(headrace, words, message, monkeypatch):

@@ -15,8 +15,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from headrace.cli.numbers import at_least
 from headrace.cli.options import add_json, add_project
-from headrace.cli.show import body_text, count_text, note, print_json, print_lines, time_text
+from headrace.cli.show import body_text, count_text, note, print_json, print_lines, shortened, time_text
 from headrace.clock import SystemClock
 from headrace.errors import UserError
 from headrace.local.dead_letters import DeadLetter, DeadLetters
@@ -29,6 +30,7 @@ from headrace.project import Project
 SHOWN: Final = 20
 
 _BODY_CHARS: Final = 200
+_REASON_CHARS: Final = 500
 
 
 def add(verbs: Any) -> None:
@@ -40,12 +42,14 @@ def add(verbs: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("action", nargs="?", choices=["show", "retry", "drop"], default="show")
-    parser.add_argument("--id", type=int, nargs="+", metavar="N", help="only these letters")
+    parser.add_argument("--id", type=at_least(1), nargs="+", metavar="N", help="only these letters")
     parser.add_argument("--job", help="only letters of this job")
     parser.add_argument("--source", metavar="NAME", help="only letters from this hub or queue")
     parser.add_argument("--reason", metavar="TEXT", help="only letters whose reason has this text")
     parser.add_argument("--all", action="store_true", help="with retry or drop: every letter")
-    parser.add_argument("--limit", type=int, default=SHOWN, metavar="N", help=f"letters to show ({SHOWN})")
+    parser.add_argument(
+        "--limit", type=at_least(0), default=SHOWN, metavar="N", help=f"letters to show ({SHOWN})"
+    )
     parser.add_argument("--raw", action="store_true", help="with show: write the bodies' bytes as they are")
     add_project(parser)
     add_json(parser)
@@ -149,7 +153,7 @@ def _lines(letter: DeadLetter) -> list[str]:
     job = f"job {letter.job}, " if letter.job else ""
     return [
         f"{letter.id}  {job}{came}; {count_text(letter.attempts, 'attempt')}, {time_text(letter.dead_us)}",
-        f"    {letter.reason}" + (f": {letter.detail}" if letter.detail else ""),
+        f"    {shortened(': '.join(filter(None, (letter.reason, letter.detail))), _REASON_CHARS)}",
         f"    {count_text(len(letter.body), 'byte')}: {body_text(letter.body, _BODY_CHARS)}",
     ]
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from headrace.cli.numbers import at_least
 from headrace.cli.options import add_json, add_project
 from headrace.cli.show import body_text, count_text, note, print_json, print_lines, print_table, time_text
 from headrace.connect.hub import HubSettings
@@ -42,7 +43,9 @@ def add(verbs: Any) -> None:
     )
     parser.add_argument("name", metavar="NAME", help="an input, an output, or a table, queue or hub")
     parser.add_argument("--kind", choices=KINDS, help="which one, where several have the name")
-    parser.add_argument("--rows", type=int, default=ROWS, metavar="N", help=f"how many to show ({ROWS})")
+    parser.add_argument(
+        "--rows", type=at_least(0), default=ROWS, metavar="N", help=f"how many to show ({ROWS})"
+    )
     parser.add_argument("--to", type=Path, metavar="FILE", help="write all rows of a table to a file")
     add_project(parser)
     add_json(parser)
@@ -51,8 +54,6 @@ def add(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Show or export what the name means."""
-    if arguments.rows < 0:
-        raise UserError(f"--rows: expected 0 or more, found {arguments.rows}")
     project = Project.load(Path(arguments.project))
     kinds = (arguments.kind,) if arguments.kind else KINDS
     if not project.data.exists():

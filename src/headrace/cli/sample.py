@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from headrace.cli.numbers import at_least, duration
 from headrace.cli.options import add_json, add_project
 from headrace.cli.show import count_text, note, print_json
 from headrace.cli.stopping import STEP_S, asked_to_stop
@@ -49,11 +50,13 @@ def add(verbs: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("input", metavar="INPUT", help="an input, a hub, a queue, or the URL of a feed")
-    parser.add_argument("-n", type=int, default=EVENTS, metavar="N", help=f"events to copy ({EVENTS})")
+    parser.add_argument(
+        "-n", type=at_least(1), default=EVENTS, metavar="N", help=f"events to copy ({EVENTS})"
+    )
     parser.add_argument("-o", type=Path, metavar="FILE", help="where to (default: standard output)")
     parser.add_argument(
         "--seconds",
-        type=float,
+        type=duration,
         default=WAIT_S,
         metavar="S",
         help=f"how long to wait where there are fewer than N ({WAIT_S:g})",
@@ -65,8 +68,6 @@ def add(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Collect events, then write them: the file appears whole or not at all."""
-    if arguments.n < 1:
-        raise UserError(f"-n: expected at least 1, found {arguments.n}")
     if arguments.json and arguments.o is None:
         raise UserError(
             "--json tells what was written to a file: give -o FILE. The events are JSON without it"

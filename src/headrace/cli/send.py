@@ -20,6 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from headrace.cli.numbers import at_least, duration
 from headrace.cli.options import add_json, add_project
 from headrace.cli.send_report import Report
 from headrace.cli.show import count_text, note
@@ -57,16 +58,18 @@ def add(verbs: Any) -> None:
     parser.add_argument("--follow", action="store_true", help="with --feed: go on asking until stopped")
     parser.add_argument(
         "--interval-s",
-        type=float,
+        type=duration,
         default=DEFAULT_INTERVAL_S,
         metavar="S",
         help=f"with --feed: seconds between two questions, at least (default: {DEFAULT_INTERVAL_S:g})",
     )
     parser.add_argument("--lines", metavar="FIELD", help='send lines of text, each as {"FIELD": "the line"}')
-    parser.add_argument("--limit", type=_count, metavar="N", help="send only the first N events")
+    parser.add_argument("--limit", type=at_least(1), metavar="N", help="send only the first N events")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--key", metavar="COLUMN", help="events of one value in this column share a partition")
-    where.add_argument("--partition", type=int, metavar="N", help="the partition for all (default: in turn)")
+    where.add_argument(
+        "--partition", type=at_least(0), metavar="N", help="the partition for all (default: in turn)"
+    )
     twice = parser.add_mutually_exclusive_group()
     twice.add_argument("--producer", metavar="ID", help="the name under which these events are stored once")
     twice.add_argument("--again", action="store_true", help="store the events even if they were sent before")
@@ -86,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         _send_feed(arguments, project, place, report)
     else:
         with opened_target(project, place, key=arguments.key, partition=arguments.partition) as target:
-            with report.shown():
+            with report.shown(), report.told_if_it_ends_early():
                 _send_files(arguments, target, report)
             _note_keyless(arguments.key, target)
     report.tell(as_json=arguments.json)
@@ -105,13 +108,6 @@ def _check(arguments: argparse.Namespace) -> None:
                 raise UserError(f"--{name} is for files; a feed's papers are sent once each, by their ids")
     if arguments.files.count("-") > 1:
         raise UserError("standard input (-) can be sent only once")
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError("it must be at least 1")
-    return count
 
 
 def _note_keyless(key: str | None, target: HubTarget | QueueTarget) -> None:
@@ -157,6 +153,8 @@ def _events(name: str, line_field: str | None, report: Report) -> Iterator[bytes
 
 def _send_standard_input(sending: Sending, line_field: str | None, limit: int | None, report: Report) -> None:
     """Send lines as they come: in full blocks while there are many, at once when the writer pauses."""
+    if sys.stdin is None:
+        raise UserError("standard input is closed: there is nothing to send")
     block: list[bytes] = []
     block_bytes = 0
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -10,6 +12,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from headrace.cli.show import count_text, note, print_json
 from headrace.clock import Clock, SystemClock
+from headrace.errors import HeadraceError
 from headrace.project.places import Place
 from headrace.project.sending import Sending
 from headrace.redaction import redacted
@@ -52,6 +55,16 @@ class Report:
         """Return the display, to be entered while events are sent."""
         self._progress.add_task("")
         return self._progress
+
+    @contextlib.contextmanager
+    def told_if_it_ends_early(self) -> Iterator[None]:
+        """Say what was sent where an error or Ctrl-C ends the sending."""
+        try:
+            yield
+        except (HeadraceError, KeyboardInterrupt):
+            if self.stored:
+                note(f"{count_text(self.stored, 'event')} were sent to {self.place} before this:")
+            raise
 
     def update(self) -> None:
         """Show how far it is."""

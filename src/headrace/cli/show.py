@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from headrace.redaction import redacted
@@ -37,27 +37,28 @@ def print_lines(lines: Iterable[str]) -> None:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print rows under their names: with lines on a terminal, else as plain columns."""
+    names = [shortened(name) for name in columns]
     texts = [[_cell(value) for value in row] for row in rows]
     if sys.stdout.isatty():
-        table = Table(*columns, box=box.SIMPLE_HEAD)
+        table = Table(*(Column(Text(name)) for name in names), box=box.SIMPLE_HEAD)
         for row in texts:
-            table.add_row(*map(Text, row))
+            table.add_row(*(Text(redacted(text)) for text in row))
         Console().print(table)
         return
-    widths = [max(map(len, column)) for column in zip(columns, *texts, strict=True)]
-    for line_texts in ([*columns], *texts):
-        line = "  ".join(text.ljust(width) for text, width in zip(line_texts, widths, strict=True))
-        print(redacted(line.rstrip()))
+    widths = [max(map(len, column)) for column in zip(names, *texts, strict=True)]
+    for line in (names, *texts):
+        padded = (text.ljust(width) for text, width in zip(line, widths, strict=True))
+        print(redacted("  ".join(padded).rstrip()))
 
 
 def _cell(value: object) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: ""}[value]
     text = f"{value:,}" if isinstance(value, int) else str(value)
-    return shortened(text, CELL_CHARS)
+    return shortened(text)
 
 
-def shortened(text: str, length: int) -> str:
+def shortened(text: str, length: int = CELL_CHARS) -> str:
     """Return `text` on one line, control characters escaped, at most so long."""
     text = text if len(text) <= 4 * length else text[: 4 * length]
     shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

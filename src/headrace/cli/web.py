@@ -12,6 +12,7 @@ import ipaddress
 from pathlib import Path
 from typing import Any, Final
 
+from headrace.cli.numbers import duration
 from headrace.cli.options import add_json, add_project
 from headrace.cli.show import note, print_json, print_lines
 from headrace.cli.stopping import STEP_S, asked_to_stop
@@ -38,7 +39,7 @@ def add(verbs: Any) -> None:
     )
     parser.add_argument("--token", metavar="HUB", help="print a token for this hub and end")
     parser.add_argument(
-        "--hours", type=float, default=TOKEN_HOURS, help=f"with --token: how long it opens ({TOKEN_HOURS})"
+        "--hours", type=duration, default=TOKEN_HOURS, help=f"with --token: how long it opens ({TOKEN_HOURS})"
     )
     add_project(parser)
     add_json(parser)
