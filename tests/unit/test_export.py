@@ -2,8 +2,11 @@
 
 import csv
 import json
+import os
+import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -179,6 +182,24 @@ def test_an_export_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, suf
         export_rows(rows(), path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_bytes_are_synced_before_the_name_and_the_name_before_the_return(tmp_path, monkeypatch):
+    done = []
+    sync, rename = os.fsync, Path.replace
+
+    def synced(handle):
+        done.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+        sync(handle)
+
+    def renamed(source, target):
+        done.append("name")
+        return rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", renamed)
+    export_rows([("p", "r", "{}")], tmp_path / "rows.jsonl")
+    assert done == ["file", "name", "folder"]
 
 
 def test_the_format_can_be_given_apart_from_the_suffix(tmp_path):

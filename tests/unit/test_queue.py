@@ -157,6 +157,19 @@ def test_a_message_cannot_be_finished_twice(namespace, queue):
         delete(namespace, queue, messages)
 
 
+def test_finished_and_dead_messages_leave_nothing_behind(namespace, queue):
+    send(namespace, queue, b"finished")
+    delete(namespace, queue, claim(queue))
+    send(namespace, queue, b"dead")
+    while claim(queue):
+        queue.reclaim("me")
+    with namespace.reading() as connection:
+        rows = connection.execute(
+            "SELECT (SELECT count(*) FROM message), (SELECT count(*) FROM message_body)"
+        )
+        assert rows.get == (0, 0)
+
+
 def test_a_forged_receipt_finishes_nothing(namespace, queue):
     send(namespace, queue, b"a", b"b")
     first, second = claim(queue, limit=1) + claim(queue, limit=1)

@@ -95,8 +95,8 @@ def test_a_later_row_takes_the_place_of_the_one_with_its_key(namespace, table):
 
 
 def test_of_equal_keys_in_one_batch_the_last_one_stays(namespace, table):
-    upsert(namespace, table, [("p", "r", "1"), ("o", "r", "0"), ("p", "r", "2")])
-    assert list(table.read()) == [("o", "r", "0"), ("p", "r", "2")]
+    upsert(namespace, table, [("p", str(n % 10), str(n)) for n in range(5000)])
+    assert list(table.read()) == [("p", str(n), str(4990 + n)) for n in range(10)]
 
 
 def test_tables_of_one_namespace_do_not_meet(namespace, table):
@@ -127,6 +127,15 @@ def test_pages_are_bounded_in_bytes(namespace, table, monkeypatch):
     monkeypatch.setattr(namespace_module, "MAX_BATCH_BYTES", 1)
     upsert(namespace, table, rows_of("p/1", "p/2", "p/3"))
     assert [row.row_key for row in table.read()] == ["1", "2", "3"]
+    assert [row.row_key for row in table.read(limit=2)] == ["1", "2"]
+
+
+def test_a_page_ends_between_keys_that_begin_alike(namespace, table, monkeypatch):
+    monkeypatch.setattr(table_module, "MAX_PAGE_ROWS", 1)
+    keys = ["", "\0", "\0\0", "a", "a\0", "a\0\0", "a\x01", "a0", "aa"]
+    upsert(namespace, table, [(partition, row, "{}") for partition in keys for row in keys])
+    assert [row[:2] for row in table.read()] == [(partition, row) for partition in keys for row in keys]
+    assert [row.row_key for row in table.read(partition_key="a", after=("a", "a"))] == keys[4:]
 
 
 def test_a_range_of_row_keys_without_a_partition_is_refused(table):
