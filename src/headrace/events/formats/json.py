@@ -1,17 +1,14 @@
 """JSON: bodies to batches and batches to text; every value exactly, or a reason why not."""
 
 from headrace.events.formats.json_bodies import objects_of
-from headrace.events.formats.json_decode import Decoded, JsonDecoder, Reject, decode_objects
+from headrace.events.formats.json_decode import Decoded, JsonDecoder, Reject
 from headrace.events.formats.json_encode import encode_lines, encode_rows
-from headrace.events.formats.json_lines import BadEvent
 from headrace.events.formats.json_rows import from_rows, rows
 
 __all__ = [
-    "BadEvent",
     "Decoded",
     "JsonDecoder",
     "Reject",
-    "decode_objects",
     "encode_lines",
     "encode_rows",
     "from_rows",

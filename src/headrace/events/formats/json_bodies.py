@@ -13,7 +13,7 @@ from headrace.events.formats.json_exact import not_json, not_utf8
 from headrace.events.formats.json_lines import BadEvent, Lines, Positions, bracket_levels, nesting
 from headrace.limits import MAX_EVENT_BYTES, MAX_JSON_DEPTH
 
-WHITESPACE: Final = b" \t\r\n"
+_WHITESPACE: Final = b" \t\r\n"
 _BOM: Final = b"\xef\xbb\xbf"
 
 #: A queue body that .NET serialised ends in one closing byte; anything longer is not that.
@@ -87,7 +87,7 @@ def objects_of(body: bytes) -> list[bytes]:
     """
     if len(body) > MAX_EVENT_BYTES:
         raise BadEvent(f"larger than {MAX_EVENT_BYTES} bytes")
-    text = body.removeprefix(_BOM).strip(WHITESPACE)
+    text = body.removeprefix(_BOM).strip(_WHITESPACE)
     if not text:
         raise BadEvent("empty: no bytes but white space" if body else "empty body")
     if text.startswith(b"{"):
@@ -105,9 +105,9 @@ def _objects_on_lines(text: bytes) -> list[bytes]:
     ends = brackets[levels == 0] + 1
     pieces = [text[start:end] for start, end in zip([0, *ends], [*ends, len(text)], strict=False)]
     first, *others = [piece for piece in pieces if piece]
-    if any(b"\n" not in piece[: len(piece) - len(piece.lstrip(WHITESPACE))] for piece in others):
+    if any(b"\n" not in piece[: len(piece) - len(piece.lstrip(_WHITESPACE))] for piece in others):
         return [text]
-    return [first, *(piece.strip(WHITESPACE) for piece in others)]
+    return [first, *(piece.strip(_WHITESPACE) for piece in others)]
 
 
 def _elements(text: bytes) -> list[bytes]:

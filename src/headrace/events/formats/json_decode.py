@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import polars as pl
 
-from headrace.errors import DataError
 from headrace.events.batch import ORIGIN, Batch
-from headrace.events.formats.json_bodies import WHITESPACE, Objects, unpack
+from headrace.events.formats.json_bodies import Objects, unpack
 from headrace.events.formats.json_exact import LINE, key_order, read_exact
 from headrace.events.formats.json_lines import Lines, Positions
 from headrace.events.formats.json_readers import read_structs, read_typed
@@ -66,8 +65,7 @@ class JsonDecoder:
             rejects.setdefault(int(objects.owners[number]), reason)
         frame = assemble([*frames, cells.frame()], without=objects.beside(rejects))
         columns = columns_in_order(frame, lambda number: key_order(objects.texts[number]))
-        if len(bodies) >= _STRUCT_LINES:
-            self._schema = self._schema.learn(frame, columns, cells.nulls)
+        self._learn(frame, cells.nulls)
         origin = pl.Series(ORIGIN, objects.owners[frame[LINE].to_numpy()])
         planes = [frame[physical] for column in columns for physical in column.physicals]
         batch = Batch(pl.DataFrame([origin, *planes]), columns)
@@ -77,50 +75,30 @@ class JsonDecoder:
         """Return the rows that the fast readers answer for, and the numbers of the objects left."""
         lines, numbers = objects.lines, objects.numbers
         frames: list[pl.DataFrame] = []
-        if lines.count >= _STRUCT_LINES and not self._schema.counts:
+        for _ in range(2):  # with what earlier batches taught, then with what the lines left teach
+            schema = self._schema
+            readers = ((read_typed, _TYPED_LINES, schema.typed), (read_structs, _STRUCT_LINES, schema.names))
+            for read, least, ready in readers:
+                reading = read(lines, schema) if ready and lines.count >= least else None
+                if reading is not None:
+                    frames.append(_numbered(reading.frame, numbers))
+                    lines, numbers = lines.only(reading.left), numbers[reading.left]
+            if lines.count < _STRUCT_LINES:
+                break
             self._learn_from_sample(lines)
-        schema = self._schema
-        readers = ((read_typed, _TYPED_LINES, schema.typed), (read_structs, _STRUCT_LINES, schema.names))
-        for read, least, ready in readers:
-            if lines.count < least or not ready:
-                continue
-            reading = read(lines, schema)
-            if reading is None:
-                continue
-            frames.append(_numbered(reading.frame, numbers))
-            lines, numbers = lines.only(reading.left), numbers[reading.left]
         return frames, sorted([*numbers.tolist(), *objects.loose])
 
     def _learn_from_sample(self, lines: Lines) -> None:
-        sample = np.linspace(0, lines.count - 1, _SAMPLE_LINES).astype(int)
-        cells, _ = read_exact((line, lines.text(line)) for line in np.unique(sample).tolist())
-        frame = assemble([cells.frame()])
-        self._schema = self._schema.learn(
-            frame, columns_in_order(frame, lambda line: key_order(lines.text(line))), cells.nulls
-        )
+        sample = np.unique(np.linspace(0, lines.count - 1, _SAMPLE_LINES).astype(int)).tolist()
+        cells, _ = read_exact((line, lines.text(line)) for line in sample)
+        self._learn(assemble([cells.frame()]), cells.nulls)
+
+    def _learn(self, frame: pl.DataFrame, nulls: Iterable[str]) -> None:
+        if frame.height >= _STRUCT_LINES:  # smaller batches do not need a schema
+            self._schema = self._schema.learn(frame, nulls)
 
 
 def _numbered(frame: pl.DataFrame, numbers: Positions) -> pl.DataFrame:
     """Return `frame` with the number of each object in LINE, its first column, instead of its line."""
     line, *planes = frame.get_columns()
     return pl.DataFrame([pl.Series(LINE, numbers[line.to_numpy()]), *planes])
-
-
-def decode_objects(texts: pl.Series, decoder: JsonDecoder | None = None) -> Batch:
-    """Return the fields of record `texts` as columns, one row a text, all NULL for a NULL text.
-
-    A `decoder` that is kept from call to call saves learning the fields anew. Raises DataError for a text
-    that is no object, or holds what no type can: a number out of range, or a key given twice.
-    """
-    rows = texts.is_not_null().arg_true()
-    bodies = [text.encode() for text in texts.drop_nulls().to_list()]
-    if any(not body.lstrip(WHITESPACE).startswith(b"{") for body in bodies):
-        raise DataError("a record's text must be one JSON object")
-    decoded = (decoder or JsonDecoder()).decode(bodies)
-    for reject in decoded.rejects:
-        raise DataError(f"the record {bodies[reject.origin][:200]!r} cannot be read: {reject.reason}")
-    frame = decoded.batch.frame.drop(ORIGIN)
-    if frame.height < texts.len():
-        row_of = pl.Series([None], dtype=pl.UInt32).new_from_index(0, texts.len())
-        frame = frame[row_of.scatter(rows, pl.int_range(len(rows), dtype=pl.UInt32, eager=True))]
-    return Batch(frame, decoded.batch.columns)

@@ -47,6 +47,12 @@ _NESTED_BY_BYTE: Final = {b"{"[0]: ValueType.RECORD, b"["[0]: ValueType.ARRAY}
 _QUOTE: Final = b'"'[0]
 
 
+def name_and_plane(physical: str) -> tuple[str, ValueType]:
+    """Return the name and type of a physical column."""
+    type_, _, name = physical.partition(":")
+    return name, ValueType[type_.upper()]
+
+
 class Cell(NamedTuple):
     """A value and its type, None for NULL; a record or array is its text."""
 
@@ -189,5 +195,7 @@ def not_json(error: msgspec.DecodeError) -> str:
     message = str(error)
     if "truncated" in message:
         return "not JSON: it ends inside a value"
-    problem = message.removeprefix("JSON is malformed: ")
-    return "not JSON: " + problem.replace(" (byte ", " at byte ").removesuffix(")")
+    problem, _, place = message.removeprefix("JSON is malformed: ").removesuffix(")").partition(" (byte ")
+    if problem == "trailing characters":  # the one place that msgspec counts from 1
+        place = str(int(place) - 1)
+    return f"not JSON: {problem} at byte {place}"

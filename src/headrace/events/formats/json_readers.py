@@ -6,7 +6,6 @@ next reader, and in the end to the exact one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import attrgetter
@@ -65,24 +64,20 @@ def read_structs(lines: Lines, schema: Schema) -> Reading | None:
     """Read lines into structs with msgspec, which is strict but for keys given twice; None if not UTF-8."""
     if not (lines.joined.isascii() or _is_utf8(lines.joined)):
         return None
-    texts = lines.texts()
-    structs, left = _decode_each(texts, schema.structs)
+    structs, left = _decode_all(lines, schema.structs)
     if not structs:
         return None
-    numbers = np.delete(np.arange(lines.count), left)
-    if left:
-        lines = Lines.of(b"\n".join([texts[number] for number in numbers]))
+    read = np.delete(np.arange(lines.count), left)
+    lines = lines.only(read)
     fields = [
         read_field(name, list(map(attrgetter(f"f{index}"), structs)))
         for index, name in enumerate(schema.names)
     ]
-    frame = pl.DataFrame([pl.Series(LINE, numbers), *chain.from_iterable(field.planes for field in fields)])
+    frame = pl.DataFrame([pl.Series(LINE, read), *chain.from_iterable(field.planes for field in fields)])
     bad = json_proof.repeating(lines, fields)
     for field in fields:
         bad[list(field.refused)] = True
-    return Reading(
-        frame.filter(~bad) if bad.any() else frame, np.sort(np.append(np.array(left, np.int64), numbers[bad]))
-    )
+    return Reading(frame.filter(~bad) if bad.any() else frame, np.sort(np.append(left, read[bad])))
 
 
 def _is_utf8(text: bytes) -> bool:
@@ -93,19 +88,20 @@ def _is_utf8(text: bytes) -> bool:
     return True
 
 
-def _decode_each(
-    texts: Sequence[bytes], decoder: msgspec.json.Decoder[msgspec.Struct]
-) -> tuple[list[msgspec.Struct], list[int]]:
-    """Return the structs of the texts that decode, and the numbers of the others."""
-    decode = decoder.decode
+def _decode_all(
+    lines: Lines, decoder: msgspec.json.Decoder[msgspec.Struct]
+) -> tuple[list[msgspec.Struct], Positions]:
+    """Return the structs of the lines that decode, and the other lines."""
     try:
-        return [decode(text) for text in texts], []
+        structs = decoder.decode_lines(lines.joined)
     except msgspec.DecodeError:
-        structs: list[msgspec.Struct] = []
-        left = []
-    for number, text in enumerate(texts):
+        structs = []
+    if len(structs) == lines.count:
+        return structs, np.empty(0, np.int64)
+    structs, left = [], []
+    for line, text in enumerate(lines.texts()):
         try:
-            structs.append(decode(text))
+            structs.append(decoder.decode(text))
         except msgspec.DecodeError:
-            left.append(number)
-    return structs, left
+            left.append(line)
+    return structs, np.array(left, np.int64)

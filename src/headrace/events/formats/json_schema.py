@@ -12,8 +12,8 @@ from typing import Annotated, Any, Final
 import msgspec
 import polars as pl
 
-from headrace.events.batch import DTYPES, Column, ValueType
-from headrace.events.formats.json_exact import MAX_BIGINT, MIN_BIGINT, NESTED
+from headrace.events.batch import DTYPES, ValueType
+from headrace.events.formats.json_exact import LINE, MAX_BIGINT, MIN_BIGINT, NESTED, name_and_plane
 
 #: Names kept: more come from data that use keys as values, whose next batch has others.
 _MAX_NAMES: Final = 1_000
@@ -41,14 +41,13 @@ class Schema:
 
     counts: Mapping[str, Mapping[ValueType, int]] = field(default_factory=dict)
 
-    def learn(self, frame: pl.DataFrame, columns: Iterable[Column], nulls: Iterable[str]) -> Schema:
-        """Return the schema after a batch with `columns`, where `nulls` were names of NULLs."""
-        seen = {
-            column.name: {
-                plane: frame.height - frame[column.physical(plane)].null_count() for plane in column.planes
-            }
-            for column in columns
-        }
+    def learn(self, frame: pl.DataFrame, nulls: Iterable[str]) -> Schema:
+        """Return the schema after a batch in physical columns, where `nulls` were names of NULLs."""
+        seen: dict[str, dict[ValueType, int]] = {}
+        for values in frame.get_columns():
+            if values.name != LINE:
+                name, plane = name_and_plane(values.name)
+                seen.setdefault(name, {})[plane] = len(values) - values.null_count()
         merged = {**{name: {} for name in nulls}, **self.counts, **seen}
         if len(merged) > _MAX_NAMES:
             merged = dict(islice(seen.items(), _MAX_NAMES))

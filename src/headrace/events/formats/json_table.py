@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from headrace.events.batch import Column, ValueType
-from headrace.events.formats.json_exact import LINE, check_size
+from headrace.events.formats.json_exact import LINE, check_size, name_and_plane
 from headrace.events.formats.json_lines import Positions
 
 _PLANE_ORDER: Final = list(ValueType)
@@ -47,8 +47,8 @@ def columns_in_order(frame: pl.DataFrame, keys_of: Callable[[int], Sequence[str]
     first: dict[str, int] = {}
     for values in frame.get_columns():
         if values.name != LINE:
-            type_, _, name = values.name.partition(":")
-            planes.setdefault(name, []).append(ValueType[type_.upper()])
+            name, plane = name_and_plane(values.name)
+            planes.setdefault(name, []).append(plane)
             first[name] = min(_first_row(values), first.get(name, frame.height))
     names = sorted(planes, key=first.__getitem__)
     ordered: list[str] = []

@@ -1,0 +1,185 @@
+"""What fast readers lose silently, and that the proof sees it: without it each of these would be wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from unittest import mock
+
+import numpy as np
+import polars as pl
+import pytest
+
+from headrace.events.batch import ORIGIN, Batch
+from headrace.events.formats import json_decode, json_proof
+from headrace.events.formats.json import Decoded, JsonDecoder
+from headrace.events.formats.json_lines import Lines, escaped_quotes, nesting, positions
+
+#: What both fast readers have learned before they see a loss.
+PLAIN = [f'{{"i":{n},"f":{n}.5,"s":"text {n}","b":true,"o":null}}'.encode() for n in range(40)]
+NESTED = [body[:-1] + b',"r":{"x":[1,{"y":"z"}]}}' for body in PLAIN]
+
+
+@pytest.fixture(autouse=True)
+def _typed_reader_for_small_batches() -> Iterator[None]:
+    with mock.patch.object(json_decode, "_TYPED_LINES", 1):
+        yield
+
+
+def decoded_beside(plain: list[bytes], *odd: bytes) -> Decoded:
+    """Decode `odd` bodies within a batch of plain ones, by a decoder that has learned the plain ones."""
+    decoder = JsonDecoder()
+    decoder.decode(plain)
+    return decoder.decode([*plain[:7], *odd, *plain[7:]])
+
+
+def row(batch: Batch, origin: int) -> dict[str, object]:
+    """Return what is not NULL in the row of a body."""
+    values = batch.frame.filter(pl.col(ORIGIN) == origin).drop(ORIGIN).row(0, named=True)
+    return {name: value for name, value in values.items() if value is not None}
+
+
+LOSSES = {
+    "a number in a text column becomes text": (b'{"i":1,"s":1}', {"bigint:i": 1, "bigint:s": 1}),
+    "a fraction in a text column loses its zero": (b'{"i":1,"s":1.0}', {"bigint:i": 1, "float:s": 1.0}),
+    "a bit in a text column becomes text": (b'{"i":1,"s":true}', {"bigint:i": 1, "bit:s": True}),
+    "a record in a text column is written anew": (b'{"s":{"x":1.0}}', {"record:s": '{"x":1.0}'}),
+    "an array of one text in a text column": (b'{"s":["x"]}', {"array:s": '["x"]'}),
+    "an integer in a float column becomes a float": (b'{"f":7}', {"bigint:f": 7}),
+    "an integer above 2^53 is rounded": (b'{"f":9007199254740993}', {"bigint:f": 9007199254740993}),
+    "an integer beside a whole float": (
+        b'{"i":1,"f":8,"g":2}',
+        {"bigint:i": 1, "bigint:f": 8, "bigint:g": 2},
+    ),
+    "an unknown key vanishes": (b'{"i":1,"new":"x"}', {"bigint:i": 1, "text:new": "x"}),
+    "a key in another case vanishes": (b'{"i":1,"I":2}', {"bigint:i": 1, "bigint:I": 2}),
+    "an unknown key with space before its colon": (b'{"i":1,"new" :"x"}', {"bigint:i": 1, "text:new": "x"}),
+}
+
+REFUSED = {
+    "the second of two equal keys vanishes": (b'{"i":1,"i":2}', "duplicate key 'i'"),
+    "the second of two equal keys is null": (b'{"i":1,"i":null}', "duplicate key 'i'"),
+    "the first of two equal keys is null": (b'{"i":null,"i":1}', "duplicate key 'i'"),
+    "both of two equal keys are null": (b'{"o":null,"o":null}', "duplicate key 'o'"),
+    "an unknown key is twice null": (b'{"new":null,"new":null}', "duplicate key 'new'"),
+    "equal keys, one written with an escape": (b'{"i":1,"\\u0069":2}', "duplicate key 'i'"),
+    "equal keys, the null one written with an escape": (b'{"i":1,"\\u0069":null}', "duplicate key 'i'"),
+    "half a surrogate pair becomes NUL": (b'{"s":"\\ud800"}', "half a surrogate pair, \\ud800 at byte 6"),
+    "the same in the middle of text": (b'{"s":"ab\\ud800cd"}', "half a surrogate pair, \\ud800 at byte 8"),
+    "an integer in a float column is out of range": (
+        b'{"f":9223372036854775808}',
+        "number out of bigint range in 'f'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "cells"), LOSSES.values(), ids=list(LOSSES))
+def test_what_a_typed_reader_would_change_is_read_as_it_stands(body: bytes, cells: dict[str, object]) -> None:
+    decoded = decoded_beside(PLAIN, body)
+    assert row(decoded.batch, 7) == cells
+    assert decoded.batch.height == len(PLAIN) + 1
+    assert decoded.rejects == ()
+
+
+@pytest.mark.parametrize(("body", "reason"), REFUSED.values(), ids=list(REFUSED))
+def test_what_a_typed_reader_would_drop_is_refused(body: bytes, reason: str) -> None:
+    decoded = decoded_beside(PLAIN, body)
+    assert [(reject.origin, reject.reason) for reject in decoded.rejects] == [(7, reason)]
+    assert decoded.batch.height == len(PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("body", "cells"),
+    [*LOSSES.values(), *((body, None) for body, _ in REFUSED.values())],
+    ids=[*LOSSES, *REFUSED],
+)
+def test_without_the_proof_each_of_these_is_silently_wrong(
+    body: bytes, cells: dict[str, object] | None
+) -> None:
+    def believe(lines: Lines, *_: object) -> json_proof.Verdict:
+        none = np.zeros(lines.count, np.bool_)
+        return json_proof.Verdict(none, none)
+
+    with mock.patch.object(json_proof, "judge", believe):
+        decoded = decoded_beside(PLAIN, body)
+    assert decoded.rejects == (), "the reader itself refused: this is no silent loss"
+    assert row(decoded.batch, 7) != cells
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"i":1,"i":2}', b'{"i":1,"i":null}', b'{"r":{},"r":{"i":1}}', b'{"o":null,"o":null}']
+)
+def test_a_key_given_twice_is_refused_beside_records_too(body: bytes) -> None:
+    """Structs keep the last of equal keys; records bring keys of their own."""
+    decoded = decoded_beside(NESTED, body)
+    assert [reject.origin for reject in decoded.rejects] == [7]
+    with mock.patch.object(json_proof, "repeating", lambda lines, _: np.zeros(lines.count, np.bool_)):
+        assert decoded_beside(NESTED, body).rejects == ()
+
+
+def test_losses_that_balance_each_other_are_seen() -> None:
+    """An unknown text vanishes and a number turns into text: there are as many texts as before."""
+    decoded = decoded_beside(
+        PLAIN, b'{"new":"x"}', b'{"s":5}', b'{"s":["x","y"]}', b'{"s":false}', b'{"s":{}}'
+    )
+    assert [row(decoded.batch, origin) for origin in range(7, 12)] == [
+        {"text:new": "x"},
+        {"bigint:s": 5},
+        {"array:s": '["x","y"]'},
+        {"bit:s": False},
+        {"record:s": "{}"},
+    ]
+
+
+def test_a_key_hidden_by_white_space_does_not_balance_one_that_vanishes() -> None:
+    decoded = decoded_beside(PLAIN, b'{"s" :"seen"}', b'{"new":"x"}')
+    assert row(decoded.batch, 7) == {"text:s": "seen"}
+    assert row(decoded.batch, 8) == {"text:new": "x"}
+
+
+def test_text_that_looks_like_keys_and_nulls_is_text() -> None:
+    tricky = [
+        rb'{"s":"\":null, \"i\":1"}',
+        rb'{"s":"\\\\\":null"}',
+        rb'{"s":"{\"a\":[1]}"}',
+        rb'{"s":"x\\"}',
+        rb'{"s":"\\\""}',
+    ]
+    decoded = decoded_beside(PLAIN, *tricky)
+    assert [row(decoded.batch, 7 + n)["text:s"] for n in range(5)] == [
+        '":null, "i":1', '\\\\":null', '{"a":[1]}', "x\\", '\\"',
+    ]  # fmt: skip
+
+
+def test_whole_pairs_of_surrogates_are_read() -> None:
+    decoded = decoded_beside(PLAIN, rb'{"s":"\ud83d\ude00"}', rb'{"s":"\\ud800 is a path"}')
+    assert [row(decoded.batch, origin)["text:s"] for origin in (7, 8)] == ["😀", "\\ud800 is a path"]
+
+
+def test_integers_and_floats_in_one_column_keep_their_types() -> None:
+    bodies = [b'{"x":%d,"y":1.0}' % n if n % 3 else b'{"x":%d.0,"y":1.0}' % n for n in range(60)]
+    batch = decoded_beside(bodies).batch
+    assert batch.frame["bigint:x"].to_list() == [n if n % 3 else None for n in range(60)]
+    assert batch.frame["float:x"].to_list() == [None if n % 3 else float(n) for n in range(60)]
+    assert "bigint:y" not in batch.frame.columns
+
+
+def test_a_line_with_whole_numbers_of_both_kinds_goes_to_an_exact_reader() -> None:
+    bodies = [b'{"x":0.5,"y":0.5}'] * 30 + [b'{"x":1,"y":2.0}', b'{"x":1.0,"y":2}', b'{"x":-0,"y":-0.0}']
+    batch = decoded_beside(bodies).batch
+    assert [row(batch, origin) for origin in (30, 31, 32)] == [
+        {"bigint:x": 1, "float:y": 2.0},
+        {"float:x": 1.0, "bigint:y": 2},
+        {"bigint:x": 0, "float:y": -0.0},
+    ]
+
+
+@pytest.mark.parametrize("run", range(1, 12))
+def test_a_quote_is_escaped_by_an_odd_number_of_backslashes(run: int) -> None:
+    buffer = np.frombuffer(b'{"' + b"\\" * run + b'" "}', np.uint8)
+    escaped = escaped_quotes(buffer, positions(buffer, ord("\\")))
+    assert escaped.tolist() == ([2 + run] if run % 2 else [])
+
+
+def test_nesting_is_counted_without_recursion_and_outside_strings() -> None:
+    assert nesting(b"[" * 100_000) == 100_000
+    assert nesting(b'{"a":[[]],"b":"[[[[[","c\\"[[":{}}') == 3
