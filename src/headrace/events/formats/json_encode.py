@@ -28,7 +28,9 @@ def encode_rows(batch: Batch, columns: Sequence[Column] | None = None) -> pl.Ser
     if not members:
         return pl.repeat("{}", batch.height, eager=True).alias("json")
     fields = pl.concat_str(members, separator=",", ignore_nulls=True)
-    return batch.frame.select(pl.concat_str(pl.lit("{"), fields, pl.lit("}")).alias("json")).to_series()
+    texts = batch.frame.select(pl.concat_str(pl.lit("{"), fields, pl.lit("}")).alias("json")).to_series()
+    # Where every column is NULL in all rows, Polars makes one text for them all.
+    return texts if len(texts) == batch.height else texts.new_from_index(0, batch.height)
 
 
 def encode_lines(batch: Batch) -> bytes:
