@@ -9,13 +9,13 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from headrace.events.batch import ORIGIN, Batch
+from headrace.events.batch import Batch
 from headrace.events.formats.json_bodies import Objects, unpack
 from headrace.events.formats.json_exact import LINE, key_order, read_exact
 from headrace.events.formats.json_lines import Lines, Positions
 from headrace.events.formats.json_readers import read_structs, read_typed
 from headrace.events.formats.json_schema import Schema
-from headrace.events.formats.json_table import assemble, columns_in_order
+from headrace.events.formats.json_table import assemble, batch_of
 
 #: Below so many lines the exact reader is done before structs are.
 _STRUCT_LINES: Final = 16
@@ -64,11 +64,9 @@ class JsonDecoder:
         for number, reason in reasons.items():
             rejects.setdefault(int(objects.owners[number]), reason)
         frame = assemble([*frames, cells.frame()], without=objects.beside(rejects))
-        columns = columns_in_order(frame, lambda number: key_order(objects.texts[number]))
         self._learn(frame, cells.nulls)
-        origin = pl.Series(ORIGIN, objects.owners[frame[LINE].to_numpy()])
-        planes = [frame[physical] for column in columns for physical in column.physicals]
-        batch = Batch(pl.DataFrame([origin, *planes]), columns)
+        origins = objects.owners[frame[LINE].to_numpy()]
+        batch = batch_of(frame, origins, lambda number: key_order(objects.texts[number]))
         return Decoded(batch, tuple(Reject(*item) for item in sorted(rejects.items())))
 
     def _read_fast(self, objects: Objects) -> tuple[list[pl.DataFrame], list[int]]:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from headrace.events.batch import DTYPES, Column, ValueType
 from headrace.events.formats.json_exact import typed
 from headrace.events.formats.json_lines import BadEvent, Lines, Positions
+from headrace.events.formats.json_values import PLAIN_TYPES
 
-_TYPE_OF: Final = {int: ValueType.BIGINT, float: ValueType.FLOAT, str: ValueType.TEXT, bool: ValueType.BIT}
 _NESTED: Final = {ValueType.RECORD: b"{"[0], ValueType.ARRAY: b"["[0]}
 _NULL: Final = b"n"[0]
 
@@ -42,12 +42,12 @@ def read_field(name: str, values: list[Any]) -> Field:
         present = np.fromiter((value is not msgspec.UNSET for value in values), np.bool_, len(values))
     if msgspec.Raw in types:
         return _read_texts(name, values, present)
-    found = types & _TYPE_OF.keys()
+    found = types & PLAIN_TYPES.keys()
     if len(found) == 1 and msgspec.UnsetType not in types:
-        return Field([_series(name, _TYPE_OF[found.pop()], values)], present)
+        return Field([_series(name, PLAIN_TYPES[found.pop()], values)], present)
     planes = [
-        _series(name, _TYPE_OF[type_], [value if type(value) is type_ else None for value in values])
-        for type_ in _TYPE_OF
+        _series(name, PLAIN_TYPES[type_], [value if type(value) is type_ else None for value in values])
+        for type_ in PLAIN_TYPES
         if type_ in found
     ]
     return Field(planes, present)

@@ -10,13 +10,14 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import numpy as np
 import polars as pl
 
 from headrace.errors import DataError
-from headrace.events.batch import DTYPES, HIDDEN, ORIGIN, Batch, Column, ValueType
+from headrace.events.batch import DTYPES, HIDDEN, Batch, Column, ValueType
 from headrace.events.formats.json_exact import LINE, NESTED, check_size
-from headrace.events.formats.json_table import assemble, columns_in_order
-from headrace.events.formats.json_values import TYPE_OF, NoCounterpartError, typed_value
+from headrace.events.formats.json_table import assemble, batch_of
+from headrace.events.formats.json_values import PLAIN_TYPES, NoCounterpartError, key_text, typed_value
 
 
 def rows(batch: Batch) -> list[dict[str, Any]]:
@@ -85,19 +86,19 @@ def from_rows(rows: Sequence[Mapping[str, Any]]) -> Batch:
     check_size(len(rows), len(names))
     planes = [pl.int_range(len(rows), dtype=pl.Int64, eager=True).alias(LINE)]
     for name in names:
-        if not isinstance(name, str):
-            raise DataError(f"the column name {name!r} is no text")
-        planes += _planes(name, [row.get(name) for row in rows])
+        try:
+            planes += _planes(key_text(name), [row.get(name) for row in rows])
+        except NoCounterpartError as error:
+            raise DataError(str(error)) from None
     frame = assemble([pl.DataFrame(planes)])
-    columns = columns_in_order(frame, lambda line: list(rows[line]))
-    return Batch(frame.rename({LINE: ORIGIN}), columns)
+    return batch_of(frame, np.arange(len(rows)), lambda line: list(rows[line]))
 
 
 def _planes(name: str, values: list[Any]) -> list[pl.Series]:
     """Return the planes of a column: at once when its values are of one plain type, else one by one."""
     types = set(map(type, values)) - {type(None)}
-    if len(types) == 1 and (plane := TYPE_OF.get(types.pop(), ValueType.DATETIME)) is not ValueType.DATETIME:
-        series = _series_or_none(name, plane, values)
+    if len(types) == 1 and (plain := PLAIN_TYPES.get(types.pop())):
+        series = _series_or_none(name, plain, values)
         if series is not None:
             return [series]
     found: dict[ValueType, list[Any]] = {}
@@ -106,7 +107,7 @@ def _planes(name: str, values: list[Any]) -> list[pl.Series]:
             try:
                 plane, held = typed_value(value)
             except NoCounterpartError as error:
-                raise DataError(f"row {index}, column {name!r}: {error}") from None
+                raise NoCounterpartError(f"row {index}, column {name!r}: {error}") from None
             found.setdefault(plane, [None] * len(values))[index] = held
     return [pl.Series(Column(name, ()).physical(plane), held, DTYPES[plane]) for plane, held in found.items()]
 

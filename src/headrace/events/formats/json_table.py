@@ -9,8 +9,9 @@ from typing import Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from headrace.events.batch import Column, ValueType
+from headrace.events.batch import ORIGIN, Batch, Column, ValueType
 from headrace.events.formats.json_exact import LINE, check_size, name_and_plane
 from headrace.events.formats.json_lines import Positions
 
@@ -37,11 +38,22 @@ def assemble(frames: Sequence[pl.DataFrame], without: Positions = _NONE) -> pl.D
     return pl.DataFrame(used) if len(used) < frame.width else frame
 
 
-def columns_in_order(frame: pl.DataFrame, keys_of: Callable[[int], Sequence[str]]) -> tuple[Column, ...]:
-    """Return the columns by the first row that has a value in them, and in a row by the order of its keys.
+def batch_of(
+    frame: pl.DataFrame, origins: NDArray[np.int64], keys_of: Callable[[int], Sequence[str]]
+) -> Batch:
+    """Return the rows of `frame` with their `origins`, and the columns in the order of the data.
 
     `frame` is made of physical columns, with a value in each, and LINE; `keys_of` returns the keys of a LINE.
-    The order is that of the data alone, so that cutting the same events into other batches changes nothing.
+    """
+    columns = _columns_in_order(frame, keys_of)
+    planes = [frame[physical] for column in columns for physical in column.physicals]
+    return Batch(pl.DataFrame([pl.Series(ORIGIN, origins, pl.Int64), *planes]), columns)
+
+
+def _columns_in_order(frame: pl.DataFrame, keys_of: Callable[[int], Sequence[str]]) -> tuple[Column, ...]:
+    """Return the columns by the first row that has a value in them, and in a row by the order of its keys.
+
+    That is the order of the data alone, so that cutting the same events into other batches changes nothing.
     """
     planes: dict[str, list[ValueType]] = {}
     first: dict[str, int] = {}

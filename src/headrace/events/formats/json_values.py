@@ -15,13 +15,12 @@ from headrace.events.batch import ValueType
 from headrace.events.formats.json_exact import MAX_BIGINT, MIN_BIGINT
 from headrace.limits import MAX_JSON_DEPTH
 
-#: The type of each Python type that a scalar is brought to.
-TYPE_OF: Final[dict[type, ValueType]] = {
+#: The Python types that planes hold as they are.
+PLAIN_TYPES: Final[dict[type, ValueType]] = {
     bool: ValueType.BIT,
     int: ValueType.BIGINT,
     float: ValueType.FLOAT,
     str: ValueType.TEXT,
-    datetime: ValueType.DATETIME,
 }
 
 
@@ -38,7 +37,7 @@ def typed_value(value: Any) -> tuple[ValueType, Any]:
     scalar = _scalar(value)
     if type(scalar) is int and not MIN_BIGINT <= scalar <= MAX_BIGINT:
         raise NoCounterpartError(f"{scalar} is out of bigint range")
-    return TYPE_OF[type(scalar)], scalar
+    return PLAIN_TYPES.get(type(scalar), ValueType.DATETIME), scalar
 
 
 def _json_text(value: Any) -> str:
@@ -51,7 +50,7 @@ def _nested(value: Any, depth: int) -> Any:
         if depth == 0:
             raise NoCounterpartError(f"nested deeper than {MAX_JSON_DEPTH}")
         if isinstance(value, Mapping):
-            return {_key(key): _nested(item, depth - 1) for key, item in value.items()}
+            return {key_text(key): _nested(item, depth - 1) for key, item in value.items()}
         return [_nested(item, depth - 1) for item in value]
     if value is None:
         return None
@@ -61,14 +60,15 @@ def _nested(value: Any, depth: int) -> Any:
     return scalar
 
 
-def _key(key: Any) -> str:
+def key_text(key: Any) -> str:
+    """Return the key of a row or record; raises NoCounterpartError if it is no text."""
     if not isinstance(key, str):
-        raise NoCounterpartError(f"the key {key!r} of a record must be text")
+        raise NoCounterpartError(f"the key {key!r} is no text")
     return _unicode(key)
 
 
 def _scalar(value: Any) -> bool | int | float | str | datetime:
-    """Return a value of exactly one of the types in TYPE_OF; a datetime is in UTC, without a zone."""
+    """Return a value of exactly one of the plain types, or a datetime in UTC without a zone."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, bool):
