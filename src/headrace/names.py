@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Final
 
 from headrace.errors import UserError
 from headrace.limits import MAX_NAME_CHARS
+
+_KEPT: Final = b"abcdefghijklmnopqrstuvwxyz0123456789_-"
+
+#: Names that mean a device, with any ending, to Windows.
+_DEVICE: Final = re.compile(r"con|nul|aux|prn|com[0-9]|lpt[0-9]")
+
+#: Two stems, what joins them and an ending fit in the 255 bytes of a file's name.
+_LONGEST_STEM: Final = 120
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -30,11 +39,16 @@ def safe_file_stem(name: str) -> str:
 
     Lower-case letters, digits, ``_`` and ``-`` stand for themselves; every other byte is written ``~`` and
     two hexadecimal digits, so that names that differ only in case, or that a file system would fold or
-    refuse (``.``, ``..``, ``con``), stay apart.
+    refuse (``.``, ``..``, ``con``), stay apart. A stem too long for a file system is cut, and a digest of the
+    name put behind it.
     """
-    kept = b"abcdefghijklmnopqrstuvwxyz0123456789_-"
-    stem = "".join(chr(b) if b in kept else f"~{b:02x}" for b in name.encode("utf-8", "surrogatepass"))
-    return f"{stem}." if stem in {"con", "nul", "aux", "prn"} else stem
+    encoded = name.encode("utf-8", "surrogatepass")
+    stem = "".join(chr(b) if b in _KEPT else f"~{b:02x}" for b in encoded)
+    if _DEVICE.fullmatch(stem):
+        return f"~{ord(stem[0]):02x}{stem[1:]}"
+    if len(stem) > _LONGEST_STEM:
+        return f"{stem[: _LONGEST_STEM - 66]}~~{hashlib.sha256(encoded).hexdigest()}"
+    return stem
 
 
 def inside(folder: Path, child: str) -> Path:

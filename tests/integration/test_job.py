@@ -5,7 +5,7 @@ import json
 import pytest
 
 from headrace.engine.job import Instance
-from headrace.errors import DataError, Fatal, Transient
+from headrace.errors import DataError, Fatal, Transient, UserError
 from headrace.local.dead_letters import DeadLetters
 from headrace.local.hub import Hub
 from headrace.local.namespace import Namespace
@@ -192,7 +192,8 @@ def test_the_service_columns_tell_when_and_where_an_event_arrived(bench):
     with bench.hub() as hub:
         hub.publish_bodies([b'{"id":"a"}'], partition=1)
     bench.run(
-        "SELECT id, PartitionId, EventEnqueuedUtcTime AS enqueued, System.Timestamp() AS t INTO rows FROM events"
+        "SELECT id, PartitionId, EventEnqueuedUtcTime AS enqueued, System.Timestamp() AS t "
+        "INTO rows FROM events"
     )
     row = bench.rows()["a"]
     assert row["PartitionId"] == 1
@@ -227,3 +228,57 @@ def test_an_instance_that_was_overtaken_can_not_commit(bench, monkeypatch):
     bench.publish(*[{"id": str(n)} for n in range(200)])
     with pytest.raises(Fatal, match="taken over"):
         bench.run("SELECT id INTO rows FROM events")
+
+
+def test_timestamp_by_gives_the_time_of_an_event_late_ones_are_adjusted_and_none_goes_back(bench):
+    def at(second):
+        return f"2026-01-01T00:00:{second:02}Z"
+
+    arrivals_us = [1_767_225_600_000_000 + second * 1_000_000 for second in (20, 21, 22, 22)]
+    bodies = [json.dumps({"id": n, "t": at(second)}).encode() for n, second in enumerate((18, 20, 3, 19))]
+    with bench.hub() as hub:
+        hub.publish_bodies(bodies, partition=0, enqueued_us=arrivals_us)
+    bench.run("SELECT id, System.Timestamp() AS t INTO rows FROM events TIMESTAMP BY t")
+    # 3 is later than 5 s, so it becomes 17; then 17 and 19 are below the watermark 20
+    assert [row["t"] for row in bench.rows().values()] == [
+        "2026-01-01T00:00:18.0000000Z",
+        "2026-01-01T00:00:20.0000000Z",
+        "2026-01-01T00:00:20.0000000Z",
+        "2026-01-01T00:00:20.0000000Z",
+    ]
+
+
+def test_the_watermark_goes_on_where_the_last_commit_left_it(bench):
+    second_us = 1_000_000
+    start_us = 1_767_225_600_000_000
+    for seconds in (20, 19):
+        body = json.dumps({"id": seconds, "t": f"2026-01-01T00:00:{seconds}Z"}).encode()
+        with bench.hub() as hub:
+            hub.publish_bodies([body], partition=0, enqueued_us=[start_us + 20 * second_us])
+        bench.run("SELECT id, System.Timestamp() AS t INTO rows FROM events TIMESTAMP BY t")
+    assert bench.rows()["19"]["t"] == "2026-01-01T00:00:20.0000000Z"
+
+
+def test_an_event_without_a_time_or_with_one_too_far_ahead_is_set_aside(bench):
+    bench.publish({"id": "a", "t": "soon"}, {"id": "b", "t": "9000-01-01T00:00:00Z"})
+    bench.run("SELECT id INTO rows FROM events TIMESTAMP BY t")
+    assert bench.rows() == {}
+    assert ["no datetime" in letter.reason for letter in bench.dead()] == [True, False]
+    assert "ahead" in bench.dead()[1].reason
+
+
+def test_what_an_instance_left_undelivered_is_delivered_when_the_job_has_fewer_instances(bench):
+    with bench.hub("echo"), bench.namespace.transaction() as tx:
+        bench.progress.add_outbox(tx, "job", "instance-3", "echo", 1, b'{"left":"behind"}')
+    bench.run("SELECT id INTO echo FROM events")
+    with bench.hub("echo") as echo:
+        assert sum(echo.ends()) == 1
+    assert bench.progress.outbox_lines("job") == []
+
+
+def test_blocks_for_an_output_that_the_query_dropped_are_kept_and_named(bench):
+    with bench.namespace.transaction() as tx:
+        bench.progress.add_outbox(tx, "job", "instance-0", "echo", 1, b'{"left":"behind"}')
+    with pytest.raises(UserError, match="output 'echo'"):
+        bench.run("SELECT id INTO rows FROM events")
+    assert bench.progress.outbox_lines("job") == ["instance-0"]

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import polars as pl
 
 from headrace.connect.source import Poll
+from headrace.engine.expressions import evaluate
 from headrace.events.batch import DTYPES, ORIGIN, TIME, Batch, Column, ValueType, concat
 from headrace.events.formats.json import JsonDecoder
+from headrace.events.watermark import early, in_order
+from headrace.sql.plan import Cast, Expression
 
 #: Columns that the service adds to the events of a hub, as the language's inputs do.
 ENQUEUED, PROCESSED, PARTITION = "EventEnqueuedUtcTime", "EventProcessedUtcTime", "PartitionId"
+
+NO_TIME: Final = "TIMESTAMP BY gives no datetime for this event"
+TOO_EARLY: Final = "TIMESTAMP BY gives a time more than 5 minutes ahead of the event's arrival"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +34,15 @@ class Rejected:
 class Arrivals:
     """The events of one epoch: a batch per input, and where each event stands.
 
-    Events are numbered through all polls; `polls[i]` begins at number `starts[i]`.
+    Events are numbered through all polls; `polls[i]` begins at number `starts[i]` and leaves its partition
+    at the watermark `watermarks_us[i]`.
     """
 
     batches: dict[str, Batch]
     rejected: list[Rejected]
     polls: Sequence[Poll]
     starts: Sequence[int]
+    watermarks_us: Sequence[int | None]
 
     @property
     def events(self) -> int:
@@ -47,16 +56,31 @@ class Arrivals:
 
 
 class Arranger:
-    """Decodes polls, with one decoder an input, since the events of one input look alike."""
+    """Makes batches of polls, with one decoder an input, since the events of one input look alike.
 
-    def __init__(self) -> None:
+    `timestamps` has the TIMESTAMP BY expression of each input that has one, written in `script`. It keeps the
+    watermark of each partition, which `begin` sets to where the last commit left it.
+    """
+
+    def __init__(self, timestamps: Mapping[str, Expression], script: str) -> None:
+        self._timestamps, self._script = timestamps, script
         self._decoders: dict[str, JsonDecoder] = {}
+        self._watermarks_us: dict[tuple[str, int], int | None] = {}
+
+    def begin(self, input_name: str, partition: int, watermark_us: int | None) -> None:
+        """Go on from the watermark of an earlier commit."""
+        self._watermarks_us[input_name, partition] = watermark_us
+
+    def watermark_us(self, poll: Poll) -> int | None:
+        """Return the watermark of the partition that `poll` comes from; None before its first timed event."""
+        return self._watermarks_us.get((poll.input, poll.partition))
 
     def arrange(self, polls: Sequence[Poll], now_us: int) -> Arrivals:
-        """Decode `polls`; the result holds every row that could be decoded and every event that could not."""
+        """Decode and time `polls`; events that cannot be are in the result's `rejected`."""
         by_input: dict[str, list[Batch]] = {}
         rejected: list[Rejected] = []
         starts: list[int] = []
+        watermarks_us: list[int | None] = []
         number = 0
         for poll in polls:
             starts.append(number)
@@ -64,10 +88,37 @@ class Arranger:
             decoded = decoder.decode(poll.bodies, poll.joined)
             rejected += [Rejected(number + reject.origin, reject.reason) for reject in decoded.rejects]
             if decoded.batch.height:
-                by_input.setdefault(poll.input, []).append(_arrived(decoded.batch, poll, number, now_us))
+                batch, refused = self._timed(_arrived(decoded.batch, poll, number, now_us), poll)
+                by_input.setdefault(poll.input, []).append(batch)
+                rejected += refused
+            watermarks_us.append(self.watermark_us(poll))
             number += len(poll.bodies)
         batches = {name: concat(parts) for name, parts in by_input.items()}
-        return Arrivals(batches, rejected, polls, starts)
+        return Arrivals(batches, rejected, polls, starts, watermarks_us)
+
+    def _timed(self, batch: Batch, poll: Poll) -> tuple[Batch, list[Rejected]]:
+        """Return the batch with TIMESTAMP BY as TIME, without events that cannot be timed."""
+        timestamp = self._timestamps.get(poll.input)
+        if timestamp is None:
+            return batch, []
+        [planes] = evaluate([Cast(timestamp, ValueType.DATETIME, safe=True)], batch, self._script)
+        arrival_us = batch.frame[TIME].to_physical()
+        times = planes.get(ValueType.DATETIME)
+        if times is None:
+            times = pl.repeat(None, batch.height, dtype=DTYPES[ValueType.DATETIME], eager=True)
+        times_us = times.to_physical()
+        refused = times_us.is_null() | early(times_us, arrival_us).fill_null(value=False)
+        origins = batch.frame[ORIGIN]
+        bad = dict(zip(origins.filter(refused), times_us.filter(refused), strict=True))
+        rejected = [
+            Rejected(origin, NO_TIME if time_us is None else TOO_EARLY) for origin, time_us in bad.items()
+        ]
+        kept = ~origins.is_in(list(bad))
+        known_us = None if poll.leases else self.watermark_us(poll)
+        ordered = in_order(times_us.filter(kept), arrival_us.filter(kept), known_us)
+        self.begin(poll.input, poll.partition, None if poll.leases else ordered.watermark_us)
+        time = ordered.times_us.cast(DTYPES[ValueType.DATETIME]).alias(TIME)
+        return Batch(batch.frame.filter(kept).with_columns(time), batch.columns), rejected
 
 
 def _arrived(batch: Batch, poll: Poll, first_number: int, now_us: int) -> Batch:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from headrace.connect.sink import RemoteSink
+from headrace.errors import UserError
 from headrace.faults import crash_point
 from headrace.local.namespace import Namespace, Transaction
 from headrace.local.progress import OutboxBlock, Progress
@@ -38,6 +39,10 @@ class Delivery:
         self.deliver()
         self.forget()
 
+    def of_line(self, line: str) -> Delivery:
+        """Return the outbox of another instance, for the same outputs."""
+        return Delivery(self._progress, self._namespace, self._job, line, self._sinks)
+
     def add(self, tx: Transaction, output: str, block: object) -> None:
         """Keep a block in the commit; `deliver` sends it once the commit stands."""
         assert isinstance(block, bytes)
@@ -53,6 +58,11 @@ class Delivery:
         while self._waiting:
             block = self._waiting[0]
             producer = f"job:{self._job}:{block.output}:{self._line}"
+            if block.output not in self._sinks:
+                raise UserError(
+                    f"job {self._job!r} committed rows for output {block.output!r} that are not delivered "
+                    "yet, and its query does not write there any more. Run the earlier query once, to its end"
+                )
             self._sinks[block.output].deliver(block.block, producer, block.sequence)
             crash_point("job.deliver.after_send")
             self._delivered.append(self._waiting.pop(0).id)

@@ -23,12 +23,17 @@ class Intake:
     """The inputs of one instance. What it handed out is its caller's until `done`."""
 
     def __init__(
-        self, tasks: Tasks, competing: Sequence[CompetingSource], clocks: StageClocks, clock: Clock
+        self,
+        tasks: Tasks,
+        competing: Sequence[CompetingSource],
+        arranger: Arranger,
+        clocks: StageClocks,
+        clock: Clock,
     ) -> None:
         self._tasks, self._clocks, self._clock = tasks, clocks, clock
         self._keepers = {source.input: LeaseKeeper(source) for source in competing}
         self._competing = {source.input: source for source in competing}
-        self._arranger = Arranger()
+        self._arranger = arranger
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="intake")
         self._ahead: Future[Arrivals | None] | None = None
 
@@ -77,7 +82,7 @@ class Intake:
             return None
         crash_point("job.after_read")
         if self._is_killer(polls):
-            return Arrivals({}, [], polls, [0])
+            return Arrivals({}, [], polls, [0], [self._arranger.watermark_us(polls[0])])
         with self._clocks.stage("decode"):
             arrivals = self._arranger.arrange(polls, self._clock.now_us())
         crash_point("job.after_decode")

@@ -21,7 +21,7 @@ import polars as pl
 from headrace.clock import Clock, SystemClock
 from headrace.connect.sink import LocalSink, Prepared, RemoteSink, Rows, Sink
 from headrace.connect.source import CompetingSource, OrderedSource, Poll, Source
-from headrace.engine.arrivals import Arrivals
+from headrace.engine.arrivals import Arranger, Arrivals
 from headrace.engine.delivery import Delivery
 from headrace.engine.intake import Intake
 from headrace.engine.pace import Pace
@@ -35,6 +35,7 @@ from headrace.faults import crash_point
 from headrace.local.dead_letters import DeadLetter, DeadLetters
 from headrace.local.namespace import Namespace, Transaction
 from headrace.local.progress import Progress
+from headrace.sql.plan import timestamps
 
 #: How often an instance looks for free tasks, a request to stop and expired leases, in seconds.
 HOUSEKEEPING_S: Final = 0.5
@@ -76,15 +77,26 @@ class Instance:
         self._clock = clock or SystemClock()
         self._progress = Progress(namespace)
         self._dead_letters = DeadLetters(namespace)
-        self._name = f"instance-{instance}"
+        self._instance, self._instances = instance, instances
+        self._name = instance_name(instance)
         ordered = {name: s for name, s in job.sources.items() if isinstance(s, OrderedSource)}
         self._competing = [s for s in job.sources.values() if isinstance(s, CompetingSource)]
-        self._tasks = Tasks(self._progress, job.name, ordered, self._name, (instance, instances), self._clock)
+        script = job.program.script
+        arranger = Arranger(timestamps(script), script.text)
+        self._tasks = Tasks(
+            self._progress,
+            job.name,
+            ordered,
+            self._name,
+            (instance, instances),
+            self._clock,
+            arranger.begin,
+        )
         remote = {name: s for name, s in job.sinks.items() if isinstance(s, RemoteSink)}
         self._delivery = Delivery(self._progress, namespace, job.name, self._name, remote)
         self._pace = Pace(self._clock)
         self.clocks = StageClocks(self._clock)
-        self._intake = Intake(self._tasks, self._competing, self.clocks, self._clock)
+        self._intake = Intake(self._tasks, self._competing, arranger, self.clocks, self._clock)
         self._stopping = False
 
     def stop(self) -> None:
@@ -96,18 +108,20 @@ class Instance:
 
         Raises DataError when a row makes the job stop, Fatal when going on could lose or double something.
         """
-        ownership = self._progress.acquire(self._job.name, self._name, self._name)
+        self._ownership = self._progress.acquire(self._job.name, self._name, self._name)
         try:
             for source in self._competing:
                 source.reclaim()
             self._delivery.resume()
+            if self._instance == 0:
+                self._deliver_for_others()
             self._loop()
             self._progress.beat(self._job.name, self._name, self.clocks.counters())
             self._delivery.forget()
         finally:
             self._intake.close()
             self._tasks.release()
-            ownership.release()
+            self._ownership.release()
 
     def _loop(self) -> None:
         next_look_ns = 0
@@ -128,6 +142,14 @@ class Instance:
                 return
             else:
                 self._pace.rest()
+
+    def _deliver_for_others(self) -> None:
+        """Deliver what instances left behind that no longer run, as the job has fewer instances now."""
+        running = {instance_name(number) for number in range(self._instances)}
+        for line in set(self._progress.outbox_lines(self._job.name)) - running:
+            ownership = self._progress.acquire(self._job.name, line, self._name)
+            self._delivery.of_line(line).resume()
+            ownership.release()
 
     def _at_end(self) -> bool:
         return self._tasks.at_end() and all(source.exhausted() for source in self._competing)
@@ -183,7 +205,8 @@ class Instance:
         with self.clocks.stage("commit"):
             with self._namespace.transaction() as tx:
                 crash_point("job.commit.begin")
-                self._tasks.save(tx, arrivals.polls)
+                self._ownership.check(tx)
+                self._tasks.save(tx, arrivals.polls, arrivals.watermarks_us)
                 for poll in arrivals.polls:
                     if poll.leases:
                         self._competing_source(poll).finish(tx, poll)
@@ -234,6 +257,11 @@ class Instance:
             reason=reason,
             first_us=int(poll.arrival_us[index]),
         )
+
+
+def instance_name(number: int) -> str:
+    """Return the name under which an instance owns its line of the outbox, and is listed."""
+    return f"instance-{number}"
 
 
 def _without(batch: Batch, dead: Mapping[int, str]) -> Batch:

@@ -19,7 +19,7 @@ from headrace.events.formats import json
 from headrace.models.python import PythonFunction
 from headrace.models.scorer import Scorer
 from headrace.sql.bind import bind
-from headrace.sql.plan import Cast, ColumnRef, Relation, Scan, Script, children
+from headrace.sql.plan import Cast, ColumnRef, Script, timestamps
 
 Input = Sequence[Mapping[str, Any]] | pl.DataFrame | str | Path
 Function = Callable[..., Any] | Scorer
@@ -130,12 +130,12 @@ def _timed(script: Script, batches: Mapping[str, Batch]) -> dict[str, Batch]:
 
     An event whose timestamp is no datetime is dropped, as the service does.
     """
-    timestamps = {scan.input.casefold(): scan.timestamp for scan in _scans(script)}
+    times_by = {name.casefold(): timestamp for name, timestamp in timestamps(script).items()}
     ready = {}
     for name, batch in batches.items():
         numbers = pl.int_range(batch.height, dtype=pl.Int64, eager=True).alias(ORIGIN)
         numbered = Batch(batch.frame.with_columns(numbers), batch.columns)
-        timestamp = timestamps.get(name.casefold()) or ColumnRef(ARRIVAL)
+        timestamp = times_by.get(name.casefold()) or ColumnRef(ARRIVAL)
         [planes] = evaluate([Cast(timestamp, ValueType.DATETIME, safe=True)], numbered, script.text)
         times = planes.get(ValueType.DATETIME)
         if times is None and not numbered.named(ARRIVAL):
@@ -147,18 +147,3 @@ def _timed(script: Script, batches: Mapping[str, Batch]) -> dict[str, Batch]:
         timed = numbered.frame.with_columns(times.alias(TIME)).drop_nulls(TIME)
         ready[name] = Batch(timed.sort(TIME, maintain_order=True), batch.columns)
     return ready
-
-
-def _scans(script: Script) -> Iterator[Scan]:
-    for step in script.steps:
-        yield from _scans_below(step.relation)
-    for output in script.outputs:
-        yield from _scans_below(output.relation)
-
-
-def _scans_below(relation: Relation) -> Iterator[Scan]:
-    if isinstance(relation, Scan):
-        yield relation
-    for child in children(relation):
-        if isinstance(child, Relation):
-            yield from _scans_below(child)

@@ -8,7 +8,7 @@ read in ever smaller pieces until the event that kills them stands alone; that o
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -59,7 +59,7 @@ def task_name(input_name: str, partition: int) -> str:
 
 
 class Tasks:
-    """All tasks of a job, as one instance sees them."""
+    """All tasks of a job, as one instance sees them; `begin` is told the watermark of each one it takes."""
 
     def __init__(
         self,
@@ -69,7 +69,9 @@ class Tasks:
         owner: str,
         share: tuple[int, int],
         clock: Clock,
+        begin: Callable[[str, int, int | None], None],
     ) -> None:
+        self._begin = begin
         self._progress, self._job, self._owner, self._clock = progress, job, owner, clock
         self._instance, self._instances = share
         self._sources = sources
@@ -108,6 +110,8 @@ class Tasks:
         source = self._sources[name]
         known = self._progress.positions(self._job, task)
         offset = max(known.get((name, partition), 0), source.begin(partition))
+        epochs = self._progress.epochs(self._job, task)
+        self._begin(name, partition, epochs[-1].watermark_us if epochs else None)
         starts = self._progress.count_start(self._job, task)
         taken = Task(name, partition, source, ownership, offset, offset, starts)
         self._suspect(taken)
@@ -155,15 +159,16 @@ class Tasks:
         task = self._task(poll)
         return task is not None and task.kills_alone and len(poll.bodies) == 1
 
-    def save(self, tx: Transaction, polls: Sequence[Poll]) -> None:
+    def save(self, tx: Transaction, polls: Sequence[Poll], watermarks_us: Sequence[int | None]) -> None:
         """Within the commit: check that every task is still ours, and save where to go on."""
-        for poll in polls:
+        for poll, watermark_us in zip(polls, watermarks_us, strict=True):
             task = self._task(poll)
             if task is not None:
                 task.ownership.check(tx)
                 ranges = json.dumps({task.input: [poll.partition, poll.offsets[0], poll.next_offset]})
+                positions = {(task.input, task.partition): poll.next_offset}
                 self._progress.record_epoch(
-                    tx, self._job, task.name, ranges, {(task.input, task.partition): poll.next_offset}
+                    tx, self._job, task.name, ranges, positions, watermark_us=watermark_us
                 )
 
     def advance(self, polls: Sequence[Poll]) -> None:

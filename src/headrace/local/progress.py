@@ -204,6 +204,14 @@ class Progress:
             )
             return list(map(OutboxBlock._make, rows))
 
+    def outbox_lines(self, job: str) -> list[str]:
+        """Return the lines of a job that have blocks to be delivered."""
+        with self._namespace.reading() as connection:
+            return [
+                line
+                for (line,) in connection.execute("SELECT DISTINCT line FROM outbox WHERE job = ?", (job,))
+            ]
+
     def done_outbox(self, tx: Transaction, block_ids: Sequence[int]) -> None:
         """Drop blocks that were delivered."""
         if block_ids:

@@ -291,3 +291,23 @@ def _nodes(value: object) -> Iterator[Expression | Relation]:
             yield from _nodes(getattr(value, part.name))
     elif isinstance(value, Expression | Relation):
         yield value
+
+
+def scans(script: Script) -> Iterator[Scan]:
+    """Yield every place where a script reads an input."""
+    parts: tuple[Step | Output, ...] = (*script.steps, *script.outputs)
+    for part in parts:
+        yield from _scans(part.relation)
+
+
+def _scans(relation: Relation) -> Iterator[Scan]:
+    if isinstance(relation, Scan):
+        yield relation
+    for child in children(relation):
+        if isinstance(child, Relation):
+            yield from _scans(child)
+
+
+def timestamps(script: Script) -> dict[str, Expression]:
+    """Return the TIMESTAMP BY expression of each input that has one; the binder sees to it that it is one."""
+    return {scan.input: scan.timestamp for scan in scans(script) if scan.timestamp is not None}
