@@ -58,7 +58,7 @@ MAX_DELIVERIES: Final = 5
 STARTS_WITHOUT_PROGRESS: Final = 3
 
 #: A name of a hub, queue, table or job.
-MAX_NAME_CHARS: Final = 128
+MAX_NAME_CHARS: Final = 64
 
 #: A lease: as Azure's queues; a consumer that dies holds its messages back no longer than this.
 MAX_VISIBILITY_TIMEOUT_S: Final = 7 * 24 * 3600

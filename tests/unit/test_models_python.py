@@ -170,7 +170,7 @@ class Unprintable(Exception):
 
 
 @pytest.mark.parametrize(
-    "error", [Unprintable(), SystemExit(3), RecursionError("deep"), KeyError("\ud800" * 999)]
+    "error", [Unprintable(), SystemExit(3), RecursionError("deep"), KeyError("\ud800" * 999)], ids=range(4)
 )
 def test_no_exception_of_a_row_ends_the_job(error):
     def fail(_):
@@ -266,7 +266,7 @@ def generator(a):
 
 
 @pytest.mark.parametrize(
-    "function", [lambda: 1, lambda a, *, b: a, asynchronous, generator, "text", None], ids=str
+    "function", [lambda: 1, lambda a, *, b: a, asynchronous, generator, "text", None], ids=range(6)
 )
 def test_a_function_that_a_query_cannot_call_is_refused_at_once(function):
     with pytest.raises(UserError, match=r"^f: "):

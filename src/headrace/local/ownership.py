@@ -93,7 +93,7 @@ class Ownership:
 
 
 def _lock_path(namespace: Namespace, job: str, task: str) -> Path:
-    return namespace.locks_folder / f"{safe_file_stem(job)}@{safe_file_stem(task)}.lock"
+    return namespace.locks_folder / f"{safe_file_stem(f'{job}@{task}')}.lock"
 
 
 def _open_lock(path: Path) -> int:
