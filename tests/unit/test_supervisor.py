@@ -58,6 +58,33 @@ def test_the_second_death_in_a_row_is_followed_by_a_pause(tmp_path, clock):
     assert said[1].endswith(f"starting it again in {FIRST_PAUSE_S:g} s")
 
 
+def test_pauses_grow_while_something_outside_is_down(tmp_path, clock):
+    marks = tmp_path / "marks"
+    script = (
+        f"f = open({str(marks)!r}, 'a+'); f.write('x'); f.flush(); f.seek(0)\n"
+        "raise SystemExit(3 if len(f.read()) < 5 else 0)"
+    )
+    said = []
+    supervisor = Supervisor([command(script)], say=said.append, clock=clock)
+    supervisor.start()
+    assert supervisor.wait() == 0
+    pauses = [line.partition("starting it again")[2] for line in said]
+    assert pauses == ["", " in 0.5 s", " in 1 s", " in 2 s"]
+
+
+def test_pauses_stay_short_after_kills_so_that_an_event_that_kills_is_soon_found(tmp_path, clock):
+    marks = tmp_path / "marks"
+    script = (
+        f"import os; f = open({str(marks)!r}, 'a+'); f.write('x'); f.flush(); f.seek(0)\n"
+        "if len(f.read()) < 6: os.kill(os.getpid(), 9)"
+    )
+    said = []
+    supervisor = Supervisor([command(script)], say=said.append, clock=clock)
+    supervisor.start()
+    assert supervisor.wait() == 0
+    assert all(line.endswith("starting it again in 0.5 s") for line in said[1:])
+
+
 def test_a_mistake_that_only_a_person_can_mend_stops_the_job_and_its_other_instances(clock):
     wait = "import signal, sys; signal.signal(15, lambda *_: sys.exit(0)); signal.pause()"
     supervisor = Supervisor([command("raise SystemExit(2)"), command(wait, instance=1)], clock=clock)

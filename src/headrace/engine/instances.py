@@ -1,8 +1,8 @@
 """Running the instances of jobs as processes: starting, watching, restarting and stopping them.
 
 An instance that dies (a signal, a crash) or that ends with the exit code for "try again" is started again,
-at once the first time and then after growing pauses; one that ends for a reason only a person can mend (a
-query, a row) stops its job, and the others of that job with it.
+at once the first time and then after a pause, which grows in the second case. One that ends for a reason
+only a person can mend (a query, a row) stops its job, and the others of that job with it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from typing import Final
 from headrace.clock import Clock, SystemClock
 
 POLL_S: Final = 0.05
-LONGEST_PAUSE_S: Final = 30.0
 FIRST_PAUSE_S: Final = 0.5
+#: When something outside is down, asking it again and again does not help it up.
+LONGEST_PAUSE_S: Final = 30.0
+#: A process that was killed may have met an event that kills: some ten starts find it, and all wait for that.
+LONGEST_PAUSE_AFTER_KILL_S: Final = 0.5
 
 #: An instance that ran this long was well; its next death is again its first.
 WELL_AFTER_S: Final = 30.0
@@ -129,9 +132,8 @@ class Supervisor:
         now_ns = self.clock.monotonic_ns()
         lived_s = (now_ns - running.started_ns) / 1e9
         running.deaths = 1 if lived_s > WELL_AFTER_S else running.deaths + 1
-        pause_s = (
-            0.0 if running.deaths == 1 else min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (running.deaths - 2))
-        )
+        longest_s = LONGEST_PAUSE_AFTER_KILL_S if code < 0 else LONGEST_PAUSE_S
+        pause_s = 0.0 if running.deaths == 1 else min(longest_s, FIRST_PAUSE_S * 2 ** (running.deaths - 2))
         running.process, running.restart_ns = None, now_ns + int(pause_s * 1e9)
         reason = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         name = f"{running.command.job}, instance {running.command.instance}"
