@@ -31,6 +31,15 @@ def bind(
     None takes any. Raises QueryError, with the place, for whatever the script gets wrong.
     """
     names = Names(text, Declared(functions), Declared(inputs), Declared(outputs))
+    try:
+        return hoisted(_script(names))
+    except RecursionError:
+        # The stack was nearly full when we were called: MAX_QUERY_DEPTH alone leaves enough of it.
+        raise names.error("the script is nested too deep to be read from here", Span(0, 1)) from None
+
+
+def _script(names: Names) -> Script:
+    text = names.text
     statements = parse(text)
     binder = QueryBinder(names)
     steps: list[Step] = []
@@ -41,7 +50,7 @@ def bind(
         end = len(text.rstrip())
         problem = "the script has no SELECT after its steps" if steps else "the script is empty"
         raise names.error(problem, Span(max(0, end - 1), end), "Write SELECT ... INTO output FROM input.")
-    return hoisted(Script(text, tuple(steps), bound, tuple(names.used_inputs), tuple(names.used_functions)))
+    return Script(text, tuple(steps), bound, tuple(names.used_inputs), tuple(names.used_functions))
 
 
 def _bound_steps(names: Names, binder: QueryBinder, nodes: Sequence[exp.Expr]) -> list[Step]:

@@ -307,10 +307,5 @@ def parse(text: str) -> list[exp.Expr]:
     Raises QueryError, with the place, for whatever is not of the language.
     """
     tokens = lexer.tokenize(_DIALECT.tokenizer(), text)
-    parser = _DIALECT.parser()
-    try:
-        blocks = parser.parse(tokens, text)
-    except RecursionError:
-        # The caller's own stack was nearly full: our nesting limit alone leaves enough.
-        raise QueryError("the script is nested too deep to be read here", text, Span(0, 1)) from None
+    blocks = _DIALECT.parser().parse(tokens, text)
     return [statement for block in blocks if block for statement in block.expressions]

@@ -266,29 +266,28 @@ class _Stage:
         for site in sites:
             if site.covers(when):
                 return ColumnRef(site.column, call.span)
-        for site in sites:
-            if site in self.made and site.arguments == arguments and self._widened(site, when):
-                return ColumnRef(site.column, call.span)
+        last = sites.pop() if sites and self._can_widen(sites[-1], arguments, when) else None
         for site in sites:
             when = _both(when, _unless(site.when)) if site.when else when
-        site = _Site(self.planner.sites, call, arguments, None if when is None else [when])
-        self.planner.sites += 1
-        self.made.append(site)
-        value: Expression = ColumnRef(site.column, call.span)
-        earlier = tuple((other.when, ColumnRef(other.column, call.span)) for other in sites if other.when)
+        if last is None:
+            last = _Site(self.planner.sites, call, arguments, None if when is None else [when])
+            self.planner.sites += 1
+            self.made.append(last)
+        elif not last.covers(when):
+            last.conditions = None if when is None else [*(last.conditions or ()), when]
+        value: Expression = ColumnRef(last.column, call.span)
+        earlier = tuple((site.when, ColumnRef(site.column, call.span)) for site in sites if site.when)
         return Case(earlier, value, call.span) if earlier else value
 
-    def _widened(self, site: _Site, when: Expression | None) -> bool:
-        """Make `site` for the rows of `when`, too, unless that condition needs columns made after it."""
-        if when is None:
-            site.conditions = None
-            return True
-        later = {other.column for other in self.made if other.number >= site.number}
-        if later & set(columns(when)):
+    def _can_widen(self, site: _Site, arguments: tuple[Expression, ...], when: Expression | None) -> bool:
+        """Return whether `site` may be made for the rows of `when`, too.
+
+        It may if its Effect is still open and the condition needs no column that is made after it.
+        """
+        if site not in self.made or site.arguments != arguments:
             return False
-        assert site.conditions is not None
-        site.conditions.append(when)
-        return True
+        later = {other.column for other in self.made if other.number >= site.number}
+        return when is None or later.isdisjoint(columns(when))
 
 
 # --- conditions ------------------------------------------------------------------------------------------

@@ -1,0 +1,309 @@
+"""Scripts that are refused: what is underlined, what is said, and what to write instead."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from headrace.errors import QueryError, UserError
+from headrace.limits import MAX_QUERY_CALLS, MAX_QUERY_DEPTH, MAX_SCRIPT_BYTES
+from headrace.sql.bind import bind
+
+DECLARED = {
+    "functions": ("classify", "udf.risk"),
+    "inputs": ("src", "other"),
+    "outputs": ("output", "alerts"),
+}
+
+#: Scripts with the text that is underlined between « and », and words of the message.
+REFUSED = {
+    "never in this language": [
+        ("SELECT «DISTINCT» a FROM src", "DISTINCT", "GROUP BY"),
+        ("SELECT «TOP» 5 a FROM src", "TOP", "CollectTop"),
+        ("SELECT «ALL» a FROM src", "ALL"),
+        ("SELECT a FROM src «ORDER» BY a", "ORDER BY", "TopOne"),
+        ("SELECT a FROM src WHERE a = 1 «LIMIT» 5", "LIMIT"),
+        ("SELECT a FROM src «OFFSET» 5 ROWS", "OFFSET"),
+        ("SELECT a FROM src «EXCEPT» SELECT a FROM other", "EXCEPT", "LEFT JOIN"),
+        ("SELECT a FROM src «INTERSECT» SELECT a FROM other", "INTERSECT"),
+        ("SELECT a FROM («SELECT» a FROM src)", "FROM", "WITH step AS"),
+        ("SELECT a FROM src WHERE a IN («SELECT» b FROM other)", "SELECT", "WITH step"),
+        ("SELECT a FROM src WHERE «EXISTS» (SELECT 1)", "EXISTS"),
+        ("SELECT a FROM src «RIGHT» JOIN other ON 1 = 1", "RIGHT JOIN", "LEFT JOIN"),
+        ("SELECT a FROM src «FULL» OUTER JOIN other ON 1 = 1", "FULL JOIN"),
+        ("SELECT a FROM src «CROSS» JOIN other", "CROSS JOIN"),
+        ("SELECT a FROM src«,» other", "one source", "JOIN"),
+        ("WITH s AS (SELECT a «INTO alerts» FROM src) SELECT a FROM s", "INTO", "WITH step"),
+        ("SELECT a FROM src UNION SELECT a «INTO alerts» FROM other", "INTO", "first SELECT"),
+        ("SELECT a FROM src «INTO» alerts", "before FROM"),
+        ("SELECT «GETDATE()» FROM src", "GETDATE", "System.Timestamp()"),
+        ("SELECT «ISNULL(a, 1)» FROM src", "ISNULL", "COALESCE"),
+        ("SELECT «IIF(a, 1, 2)» FROM src", "IIF", "CASE"),
+        ("SELECT «system.UPPER(a)» FROM src", "prefix", "UPPER(...)"),
+        ("SELECT «mylib.ABS(a)» FROM src", "prefix", "mylib.ABS"),
+        ("SELECT «udf.COUNT(a)» FROM src", "prefix"),
+        ("SELECT a FROM src TIMESTAMP BY «System.Timestamp()»", "TIMESTAMP BY"),
+        ("SELECT a FROM src TIMESTAMP BY DATEADD(day, 1, «System.Timestamp»)", "TIMESTAMP BY"),
+        ("SELECT a FROM src TIMESTAMP BY «classify(a)»", "TIMESTAMP BY", "function"),
+        ("SELECT «@»a FROM src", "variables"),
+        ("SELECT a FROM src WHERE a = «TRUE»", "TRUE", "[true]"),
+        ("SELECT a «||» b FROM src", "CONCAT"),
+        ("SELECT a FROM src WHERE a LIKE 'x' «ESCAPE» '!'", "ESCAPE"),
+        ("SELECT a FROM src WHERE a =«=» 1", "one ="),
+        ("«INSERT» INTO alerts VALUES (1)", "SELECT or WITH"),
+        ("SELECT a FROM src «WITH s AS (SELECT a FROM src)»", "WITH", "top"),
+    ],
+    "a window is needed": [
+        ("SELECT «COUNT(*)» AS n FROM src", "COUNT", "window", "GROUP BY"),
+        ("SELECT a FROM src WHERE «SUM(a)» > 1", "SUM", "window"),
+        ("SELECT «COUNT(DISTINCT a)» AS n FROM src", "window"),
+        ("SELECT a FROM src «GROUP BY a»", "window"),
+        ("SELECT a FROM src «GROUP BY DATEPART(minute, System.Timestamp())»", "window"),
+        ("SELECT a FROM src GROUP BY TumblingWindow(day, «8»)", "7 days"),
+        ("SELECT a FROM src GROUP BY HoppingWindow(Duration(hour, «169»), Hop(hour, 1))", "7 days"),
+        ("SELECT a FROM src GROUP BY Windows(Window('w', Sliding(second, «604801»)))", "7 days"),
+        ("SELECT a FROM src GROUP BY Tumbling(second, 1), «Sliding(second, 1)»", "one window"),
+        ("SELECT «TumblingWindow(second, 1)» AS w FROM src", "GROUP BY"),
+        ("SELECT «LAG(a)» FROM src", "OVER"),
+        ("SELECT «GetArrayElements(a)» FROM src", "APPLY"),
+    ],
+    "still to come": [
+        ("SELECT a FROM src «GROUP BY a, TumblingWindow(day, 7)»", "not available yet"),
+        ("SELECT a FROM src «GROUP BY a, System.Timestamp()» HAVING COUNT(*) > 1", "not available yet"),
+        ("SELECT src.a FROM src «JOIN other ON DATEDIFF(minute, src, other) BETWEEN 0 AND 1»", "JOIN is not"),
+        ("SELECT src.a FROM src «LEFT OUTER JOIN other o TIMESTAMP BY t ON src.a = o.a»", "LEFT JOIN is not"),
+        ("SELECT a FROM src «CROSS APPLY GetArrayElements(a) AS e»", "CROSS APPLY is not"),
+        ("SELECT a FROM src «OUTER APPLY GetRecordProperties(a) e»", "OUTER APPLY is not"),
+        (
+            "SELECT «LAG(a) OVER (PARTITION BY b LIMIT DURATION(minute, 1) WHEN a > 1)» FROM src",
+            "not available",
+        ),
+        ("SELECT «SUM(a) OVER (LIMIT DURATION(minute, 1))» FROM src", "not available yet"),
+        ("SELECT «TopOne() OVER (ORDER BY a DESC, b)» FROM src", "not available yet"),
+        ("SELECT a FROM src TIMESTAMP BY DATEADD(ms, a, b) «OVER» c, d", "not available yet"),
+        ("SELECT a FROM src «PARTITION BY» k INTO 3 TIMESTAMP BY t", "not available yet"),
+        (
+            "SELECT a FROM src TIMESTAMP BY t «MATCH_RECOGNIZE» (LIMIT DURATION (minute, 1))",
+            "not available yet",
+        ),
+        ("«CREATE TABLE» src (a bigint) SELECT a FROM src", "not available yet"),
+        ("SELECT «ST_DISTANCE(a, b)» FROM src", "not available yet"),
+        ("SELECT «uda.spread(a)» FROM src", "not available yet"),
+        ("SELECT «System.Window()».Id FROM src", "not available yet"),
+        ("SELECT classify(«src») FROM src", "whole event", "src.column"),
+        ("SELECT a FROM «(»src JOIN other ON 1 = 1)", "not available yet"),
+    ],
+    "names": [
+        ("SELECT a FROM «nosuch»", "nosuch", "src, other"),
+        ("SELECT a FROM «oter»", "oter", "Did you mean 'other'?"),
+        ("SELECT a INTO «alert» FROM src", "alert", "Did you mean 'alerts'?"),
+        ("SELECT «clasify(a)» FROM src", "clasify", "Did you mean 'classify'?"),
+        ("SELECT «SUBSTRNG(a, 1, 2)» FROM src", "SUBSTRNG", "Did you mean 'SUBSTRING'?"),
+        ("SELECT «udf.rsk(a)» FROM src", "udf.rsk", "Did you mean 'udf.risk'?"),
+        ("SELECT «System.Now()» FROM src", "System.Now", "System.Timestamp()"),
+        ("SELECT «System.Timestmp» FROM src", "Did you mean 'System.Timestamp'?"),
+        ("WITH s AS (SELECT power FROM src) SELECT «pover» FROM s", "pover", "Did you mean 'power'?"),
+        ("WITH s AS (SELECT kw, id FROM src) SELECT s.«name».x FROM s", "name", "kw, id"),
+        ("WITH s AS (SELECT kw FROM src) SELECT kw AS power FROM s WHERE «power» > 1", "alias"),
+        ("WITH s AS (SELECT a FROM «t»), t AS (SELECT a FROM src) SELECT a FROM s", "step 't'", "move"),
+        ("WITH s AS (SELECT a FROM «s») SELECT a FROM s", "step 's'"),
+        ("WITH s AS (SELECT a FROM src), «S» AS (SELECT b FROM src) SELECT a FROM s", "two steps"),
+        ("WITH «other» AS (SELECT a FROM src) SELECT a FROM other", "input called 'other'"),
+        ("WITH s AS (SELECT a FROM src) SELECT a FROM s TIMESTAMP BY «t»", "only after an input"),
+        ("SELECT a FROM src SELECT b FROM «src TIMESTAMP BY t»", "another TIMESTAMP BY"),
+        ("SELECT a, b AS x, «A» FROM src", "'A'", "twice"),
+        ("SELECT a AS x, r.«x» FROM src", "'x'", "AS"),
+        ("SELECT a AS «[@x]» FROM src", "@"),
+        ("SELECT «[@time]» FROM src", "@"),
+        ("SELECT a FROM «my.src»", "one word", "[my.src]"),
+        ("SELECT a FROM «my-src»", "one word", "[my-src]"),
+        ("SELECT a INTO «my-out» FROM src", "one word", "[my-out]"),
+        ("SELECT a FROM «src»(1)", "function", "CROSS APPLY"),
+        ("SELECT a AS «'x'» FROM src", "text", "[x]"),
+        ("SELECT «order» FROM src", "reserved word ORDER", "[order]"),
+        ("SELECT a AS «end» FROM src", "reserved word END", "[end]"),
+        ("SELECT «[]» FROM src", "empty"),
+        ("SELECT a FROM src UNION «SELECT a, b FROM other»", "'b'", "same columns"),
+        ("SELECT a, b FROM src UNION «SELECT a FROM other»", "'b'", "NULL AS"),
+    ],
+    "arguments, types and literals": [
+        ("SELECT CAST(a AS «int») FROM src", "int", "Write bigint."),
+        ("SELECT CAST(a AS «varchar(10)») FROM src", "Write nvarchar(max)."),
+        ("SELECT TRY_CAST(a AS «decimal(10, 2)») FROM src", "Write float."),
+        ("SELECT CAST(a AS «bigin») FROM src", "Did you mean 'bigint'?"),
+        ("SELECT CAST(a AS «blob») FROM src", "bigint, float"),
+        ("SELECT «CAST('abc' AS bigint)» FROM src", "'abc'"),
+        ("SELECT «SUBSTRING(a, 1)» FROM src", "2 arguments", "SUBSTRING(text, start, length)"),
+        ("SELECT «UPPER()» FROM src", "0 arguments", "UPPER(text)"),
+        ("SELECT «CHARINDEX(a)» FROM src", "1 argument", "CHARINDEX(find, text [, start])"),
+        ("SELECT «CONCAT(a)» FROM src", "CONCAT(value, value, ...)"),
+        ("SELECT DATEADD(«dayy», 1, a) FROM src", "dayy", "Did you mean 'day'?"),
+        ("SELECT DATEADD(«'day'», 1, a) FROM src", "without quotes"),
+        ("SELECT DATEADD(«a.day», 1, b) FROM src", "bare word"),
+        ("SELECT ABS(«'abc'») FROM src", "number", "bigint or float"),
+        ("SELECT YEAR(«'today'») FROM src", "datetime"),
+        ("SELECT GetArrayLength(«5») FROM src", "array"),
+        ("SELECT UPPER(«*») FROM src", "*"),
+        ("SELECT «UPPER(DISTINCT a)» FROM src", "DISTINCT"),
+        ("SELECT UPPER(a) «OVER» (PARTITION BY b) FROM src", "no OVER"),
+        ("SELECT classify(a) «OVER» (PARTITION BY b) FROM src", "no OVER"),
+        ("SELECT «9223372036854775808» FROM src", "bigint", "float"),
+        ("SELECT «-9223372036854775809» FROM src", "bigint"),
+        ("SELECT «1e999» FROM src", "float"),
+        ("SELECT «0x1F» FROM src", "number"),
+        ("SELECT «12abc» FROM src", "number"),
+    ],
+    "conditions": [
+        ("SELECT a FROM src WHERE «a»", "condition", "Write a = 1."),
+        ("SELECT a FROM src WHERE a = 1 AND NOT «UPPER(b)»", "condition", "UPPER(b) = 1"),
+        ("SELECT «a > 1» AS b FROM src", "value", "CASE WHEN"),
+        ("SELECT a FROM src WHERE «a = 1» = 2", "value"),
+        ("SELECT a FROM src WHERE a IS «5»", "NULL or NOT NULL"),
+        ("SELECT a FROM src WHERE (a«,» b) IN (1)", "IN"),
+        ("SELECT CASE WHEN «a» THEN 1 END FROM src", "condition"),
+        ("SELECT CASE a «END» FROM src", "WHEN"),
+    ],
+    "what is missing or too much": [
+        ("SELECT a FROM src WHRE «a» > 1", "Did you mean 'WHERE'?"),
+        ("SELECT a FORM «src»", "Did you mean 'FROM'?"),
+        ("SELECT a, «FROM» src", "comma"),
+        ("SELECT a", "FROM is missing at the end"),
+        ("SELECT a FROM src WHERE", "missing at the end"),
+        ("SELECT UPPER(a «FROM» src", ", or )"),
+        ("SELECT a«)» FROM src", "INTO or FROM"),
+        ("SELECT a b «c» FROM src", "INTO or FROM"),
+        ("SELECT a FROM src WHERE a = (1 + «)»", "expression"),
+        ("SELECT r. «FROM» src", "after the dot"),
+        ("SELECT a FROM src WHERE a IN («)»", "expression"),
+        ("SELECT CASE WHEN a = 1 THEN 2 «FROM» src", "END"),
+        ("SELECT UPPER(a).lower«(») FROM src", "value"),
+        ("WITH s «(»a) AS (SELECT a FROM src) SELECT a FROM s", "columns"),
+        ("SELECT a FROM src TIMESTAMP BY t «TIMESTAMP» BY u", "one TIMESTAMP BY"),
+        ("SELECT a FROM src WHERE a «€» 1", "'€'"),
+        ("SELECT a «{»# hidden #} FROM src", "'{'"),
+        ("SELECT 'it', «'s FROM src»", "closed", "''"),
+        ("SELECT «[a FROM src»", "closed", "]"),
+        ('SELECT «"a FROM src»', "closed"),
+        ("SELECT a «/*» b FROM src", "comment", "closed"),
+        ("SELECT a FROM src «/*» /* x */", "comment"),
+    ],
+}
+TABLE = [(group, *case) for group, cases in REFUSED.items() for case in cases]
+
+
+def refused(script, **declared):
+    with pytest.raises(QueryError) as raised:
+        bind(script, **declared)
+    return raised.value
+
+
+@pytest.mark.parametrize(("group", "marked", "words"), [(row[0], row[1], row[2:]) for row in TABLE])
+def test_what_is_wrong_is_underlined_and_said(group, marked, words):
+    script = marked.replace("«", "").replace("»", "")
+    error = refused(script, **DECLARED)
+    if "«" in marked:
+        assert script[error.span.start : error.span.end] == marked.split("«")[1].split("»")[0], str(error)
+    for word in words:
+        assert word in str(error)
+
+
+def test_an_error_names_its_line_and_column_and_underlines_the_text():
+    error = refused("SELECT a,\r\n\tLENGHT(b) AS n\nFROM src")
+    assert (error.line, error.column) == (2, 2)
+    assert str(error).splitlines()[0] == "there is no function LENGHT (line 2, column 2)"
+    assert isinstance(error, UserError)
+
+
+@pytest.mark.parametrize("script", ["", " \n ", "-- only a comment", "/* and this */", ";;"])
+def test_an_empty_script_is_refused(script):
+    assert "empty" in str(refused(script))
+
+
+def test_steps_alone_are_no_script():
+    assert "no SELECT" in str(refused("WITH s AS (SELECT a FROM src)"))
+
+
+def test_a_missing_default_output_is_refused_where_the_select_stands():
+    error = refused("SELECT a INTO x FROM src; SELECT b FROM src", outputs=["x"])
+    assert "no output called 'output'" in str(error)
+    assert error.column == 27
+
+
+# --- limits ------------------------------------------------------------------------------------------------
+
+DEEP = {
+    "parentheses": lambda n: f"SELECT {'(' * n}a{')' * n} FROM s",
+    "calls": lambda n: f"SELECT {'UPPER(' * n}a{')' * n} FROM s",
+    "selects": lambda n: f"{'(' * n}SELECT a FROM s{')' * n}",
+    "cases": lambda n: f"SELECT {'CASE WHEN a = 1 THEN ' * n}1{' END' * n} FROM s",
+    "properties": lambda n: f"SELECT a{'.a' * n} FROM s",
+    "signs": lambda n: f"SELECT {'- ' * n}a FROM s",
+    "negations": lambda n: f"SELECT a FROM s WHERE {'NOT ' * n}a = 1",
+    "sums": lambda n: f"SELECT a{'+a' * n} FROM s",
+    "comparisons": lambda n: f"SELECT a FROM s WHERE a{'=a' * n}",
+    "connectives": lambda n: f"SELECT a FROM s WHERE {'(a = 1 OR b = 2 AND NOT ' * n}c = 3{')' * n}",
+}
+
+
+@pytest.mark.parametrize("shape", DEEP)
+@pytest.mark.parametrize("depth", [3_000, 10_000])
+def test_deep_nesting_and_long_chains_are_refused_cleanly(shape, depth):
+    refused(DEEP[shape](depth))
+
+
+@pytest.mark.parametrize("shape", sorted(DEEP.keys() - {"comparisons", "connectives"}))
+def test_nesting_that_a_person_writes_is_taken(shape):
+    bind(DEEP[shape](MAX_QUERY_DEPTH - 10))
+    bind(DEEP["connectives"](25))
+
+
+def test_a_full_stack_of_the_caller_makes_no_traceback():
+    def called_from(depth):
+        if depth:
+            return called_from(depth - 1)
+        return bind(DEEP["connectives"](25))
+
+    def called_from_ever_deeper():
+        for depth in range(0, 1000, 10):
+            called_from(depth)
+
+    with pytest.raises(QueryError, match="too deep"):
+        called_from_ever_deeper()
+
+
+def test_long_flat_lists_and_chains_are_taken():
+    bind(f"SELECT a FROM s WHERE a IN ({','.join(['1'] * 20_000)})")
+    bind(f"SELECT a FROM s WHERE {' AND '.join(['a = 1'] * 3_000)}")
+    bind(" UNION ".join(["SELECT a FROM s"] * 1_000))
+
+
+def test_operands_that_would_be_written_out_too_often_are_refused():
+    nested = "a"
+    for _ in range(40):
+        nested = f"CASE {nested} WHEN 1 THEN 1 WHEN 2 THEN 2 END"
+    assert "WITH step" in str(refused(f"SELECT {nested} FROM s"))
+
+
+def test_a_script_too_long_is_refused_in_a_few_words():
+    error = refused(f"SELECT a FROM s -- {'x' * MAX_SCRIPT_BYTES}")
+    assert str(MAX_SCRIPT_BYTES) in str(error)
+    assert len(str(error)) < 500
+
+
+def test_too_many_calls_in_one_select_are_refused():
+    calls = " + ".join(f"classify({number})" for number in range(90))
+    bind(f"SELECT {calls} AS x FROM src", **DECLARED)
+    conditions = " AND ".join(f"classify({number}) = 1" for number in range(MAX_QUERY_CALLS + 1))
+    assert "100 places" in str(refused(f"SELECT a FROM src WHERE {conditions}", **DECLARED))
+
+
+# --- conformance cases -------------------------------------------------------------------------------------
+
+CASES = sorted((Path(__file__).parents[3] / "shared" / "cases").glob("9*.json"))
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_cases_that_must_be_refused_are_refused_in_the_words_they_ask_for(path):
+    case = json.loads(path.read_text("utf-8"))
+    message = str(refused(case["query"], inputs=case["inputs"])).lower()
+    assert any(word.lower() in message for word in case["error_mentions"])
