@@ -289,6 +289,11 @@ def test_odd_but_good_values_are_kept_exactly(body: bytes, count: int) -> None:
     assert repr(decode(*[body] * count)) == repr(expected)
 
 
+def test_empty_bodies_alone_are_refused() -> None:
+    assert [reject.reason for reject in JsonDecoder().decode([b""]).rejects] == ["empty body"]
+    assert [reject.origin for reject in JsonDecoder().decode([b'{"a":1}', b"", b""]).rejects] == [1, 2]
+
+
 def test_given_joined_bytes_are_those_of_the_bodies() -> None:
     bodies = [f'{{"a":{n}}}'.encode() for n in range(3000)]
     assert same(JsonDecoder().decode(bodies, b"\n".join(bodies)), JsonDecoder().decode(bodies))

@@ -47,9 +47,9 @@ class Objects:
 
 def unpack(bodies: Sequence[bytes], joined: bytes | None) -> Objects:
     """Find the objects in `bodies`: at once when each body is plainly one, else body by body."""
-    lines = Lines.of(b"\n".join(bodies) if joined is None else joined)
+    lines = Lines.of(bodies, joined)
     every = np.arange(len(bodies))
-    if lines.count == len(bodies) and lines.look_like_objects():
+    if lines.look_like_objects():
         return _without_deep_lines(Objects(bodies, every, lines, every, [], {}))
     texts: list[bytes] = []
     owners: list[int] = []
@@ -64,7 +64,7 @@ def unpack(bodies: Sequence[bytes], joined: bytes | None) -> Objects:
         owners += [index] * len(found)
     plain = [text[:1] == b"{" and text[-1:] == b"}" and b"\n" not in text for text in texts]
     numbers = np.flatnonzero(np.array(plain, np.bool_))
-    lines = Lines.of(b"\n".join([texts[number] for number in numbers]))
+    lines = Lines.of([texts[number] for number in numbers])
     loose = [number for number, fit in enumerate(plain) if not fit]
     return _without_deep_lines(Objects(texts, np.array(owners, np.int64), lines, numbers, loose, rejects))
 

@@ -18,10 +18,10 @@ from headrace.events.formats.json_schema import Schema
 from headrace.events.formats.json_table import assemble, batch_of
 
 #: Below so many lines the exact reader is done before structs are.
-_STRUCT_LINES: Final = 16
+_STRUCT_LINES: Final = 24
 
 #: Below so many lines the threads of Polars cost more than they save.
-_TYPED_LINES: Final = 1_500
+_TYPED_LINES: Final = 1_000
 
 #: Lines read exactly to learn a first schema.
 _SAMPLE_LINES: Final = 32

@@ -61,7 +61,7 @@ def _read_texts(name: str, values: list[Any], present: NDArray[np.bool_]) -> Fie
     """Return a field in which records or arrays occur, perhaps among scalars."""
     rows = np.flatnonzero(present)
     raws = values if present.all() else [values[row] for row in rows]
-    lines = Lines.of(b"\n".join(raws))
+    lines = Lines.of(raws)
     first = lines.buffer[lines.starts]
     texts = lines.joined.decode().split("\n")
     planes, are_nested = [], np.zeros(len(rows), np.bool_)
@@ -74,7 +74,7 @@ def _read_texts(name: str, values: list[Any], present: NDArray[np.bool_]) -> Fie
         return Field(planes, present, (rows, lines))
     scalars = np.flatnonzero(~are_nested & (first != _NULL))
     more, refused = _read_scalars(name, [(int(rows[at]), bytes(raws[at])) for at in scalars], len(values))
-    nested = Lines.of(b"\n".join([raws[at] for at in np.flatnonzero(are_nested)]))
+    nested = Lines.of([raws[at] for at in np.flatnonzero(are_nested)])
     return Field(planes + more, present, (rows[are_nested], nested) if are_nested.any() else None, refused)
 
 

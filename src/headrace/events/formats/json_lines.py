@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,29 +33,28 @@ class BadEvent(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Texts joined by newlines, with no newline inside any; `ends` is the position after each text."""
+    """Texts joined by newlines; `ends` is the position after each."""
 
     joined: bytes
     buffer: Bytes
     ends: Positions
 
     @classmethod
-    def of(cls, joined: bytes) -> Lines:
-        """Return the lines of `joined`: none if it is empty; a last newline begins an empty line."""
-        buffer = np.frombuffer(joined, np.uint8)
-        if not joined:
-            return cls(joined, buffer, np.empty(0, np.int64))
-        return cls(joined, buffer, np.append(positions(buffer, _NEWLINE), buffer.size))
+    def of(cls, texts: Sequence[bytes | msgspec.Raw], joined: bytes | None = None) -> Lines:
+        """Return `texts` as lines; `joined` is what they make, separated by newlines, if that is at hand."""
+        joined = b"\n".join(texts) if joined is None else joined
+        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+        return cls(joined, np.frombuffer(joined, np.uint8), np.cumsum(lengths + 1) - 1)
 
     def only(self, chosen: Positions) -> Lines:
         """Return the `chosen` lines, ascending."""
         if len(chosen) == self.count:
             return self
-        return Lines.of(b"\n".join([self.text(line) for line in chosen]))
+        return Lines.of([self.text(line) for line in chosen])
 
     @property
     def count(self) -> int:
-        """The number of lines; no bytes are no line."""
+        """The number of lines."""
         return len(self.ends)
 
     @property
@@ -75,18 +76,22 @@ class Lines:
         return counts
 
     def look_like_objects(self) -> bool:
-        """Whether every line is from `{` to `}` and no longer than an event may be.
+        """Whether every line is from `{` to `}`, no longer than an event may be, with no newline inside.
 
         A reader that fails on bad lines and makes at least one row of each line that is not blank has then
         made exactly one of each if it made as many rows as there are lines.
         """
-        if not self.joined.endswith(b"}"):
+        newlines = self.joined.count(b"\n")
+        if not self.count or newlines != self.count - 1 or len(self.joined) != self.ends[-1]:
             return False
         starts = self.starts
+        lengths = self.ends - starts
         return bool(
-            (self.buffer[starts] == _OPEN).all()
+            lengths.min() >= 2
+            and lengths.max() <= MAX_EVENT_BYTES
+            and (self.buffer[self.ends[:-1]] == _NEWLINE).all()
+            and (self.buffer[starts] == _OPEN).all()
             and (self.buffer[self.ends - 1] == _CLOSE).all()
-            and (self.ends - starts).max() <= MAX_EVENT_BYTES
         )
 
     def too_deep(self) -> list[int]:
@@ -94,21 +99,19 @@ class Lines:
         lengths = self.ends - self.starts
         if lengths.max(initial=0) < 2 * MAX_JSON_DEPTH:  # too short to open and close so many
             return []
-        opening = np.sort(
-            np.append(positions(self.buffer, _OPEN), positions(self.buffer, _OPEN & ~_BRACE_BIT))
-        )
+        opening = positions(self.buffer, _OPEN, fold=_BRACE_BIT)
         if len(opening) < self.count + MAX_JSON_DEPTH:  # each line opens at least once
             return []
         suspects = np.flatnonzero(self.per_line(opening) > MAX_JSON_DEPTH)
         return [int(line) for line in suspects if nesting(self.text(line)) > MAX_JSON_DEPTH]
 
 
-def positions(buffer: Bytes, byte: int) -> Positions:
-    """Return where a byte occurs."""
-    found = [
-        np.flatnonzero(buffer[begin : begin + CHUNK_BYTES] == byte) + begin
-        for begin in range(0, buffer.size, CHUNK_BYTES)
-    ]
+def positions(buffer: Bytes, byte: int, fold: int = 0) -> Positions:
+    """Return where a byte occurs; the bits in `fold` are set before it is compared."""
+    found = []
+    for begin in range(0, buffer.size, CHUNK_BYTES):
+        chunk = buffer[begin : begin + CHUNK_BYTES]
+        found.append(np.flatnonzero((chunk | fold if fold else chunk) == byte) + begin)
     return np.concatenate(found) if found else np.empty(0, np.int64)
 
 

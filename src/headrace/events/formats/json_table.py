@@ -72,6 +72,8 @@ def _columns_in_order(frame: pl.DataFrame, keys_of: Callable[[int], Sequence[str
 
 def _first_row(values: pl.Series) -> int:
     """Return the first row with a value; there is one."""
+    if values.null_count() == 0:
+        return 0
     end = 1
     while values.head(end).null_count() == end:
         end *= 2
