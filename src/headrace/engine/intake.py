@@ -73,7 +73,9 @@ class Intake:
     def _read(self, rows: int) -> Arrivals | None:
         with self._clocks.stage("read"):
             polls = self._tasks.read(rows, MAX_BATCH_BYTES)
-            for name, source in self._competing.items():
+            # While an event is looked for that kills, nothing else may be in hand and die of it.
+            competing = {} if self._tasks.suspicious else self._competing
+            for name, source in competing.items():
                 poll = source.lease(rows, MAX_BATCH_BYTES)
                 if poll is not None:
                     self._keepers[name].hold(poll)

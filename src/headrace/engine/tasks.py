@@ -38,7 +38,7 @@ class Task:
     ownership: Ownership
     offset: int
     read_offset: int
-    starts: int
+    start_counted: bool = False
     suspect_end: int | None = None
     piece_rows: int = FIRST_BATCH_ROWS
 
@@ -112,20 +112,25 @@ class Tasks:
         offset = max(known.get((name, partition), 0), source.begin(partition))
         epochs = self._progress.epochs(self._job, task)
         self._begin(name, partition, epochs[-1].watermark_us if epochs else None)
-        starts = self._progress.count_start(self._job, task)
-        taken = Task(name, partition, source, ownership, offset, offset, starts)
-        self._suspect(taken)
+        taken = Task(name, partition, source, ownership, offset, offset)
+        probe = self._progress.probe(self._job, task)
+        if probe is not None and probe[0] == offset:
+            taken.suspect_end = probe[1]
+            taken.piece_rows = (probe[1] - probe[0]) // 2
         return taken
 
-    def _suspect(self, task: Task) -> None:
-        """Decide, from how earlier starts ended, whether an event of this task kills its reader."""
-        probe = self._progress.probe(self._job, task.name)
-        if probe is not None and probe[0] == task.offset:
-            task.suspect_end = probe[1]
-            task.piece_rows = (probe[1] - probe[0]) // 2
-        elif task.starts > STARTS_WITHOUT_PROGRESS:
-            task.suspect_end = task.offset + FIRST_BATCH_ROWS
-            task.piece_rows = FIRST_BATCH_ROWS // 2
+    def _suspected(self, task: Task) -> bool:
+        """Decide, from how earlier starts ended, whether an event of this task kills its reader.
+
+        A start counts once there is an event to read: without one it is no sign that nothing was committed.
+        """
+        if not task.start_counted:
+            task.start_counted = True
+            if self._progress.count_start(self._job, task.name) > STARTS_WITHOUT_PROGRESS:
+                there_are = task.source.end(task.partition)
+                task.suspect_end = min(task.offset + FIRST_BATCH_ROWS, there_are)
+                task.piece_rows = FIRST_BATCH_ROWS // 2
+        return task.suspect_end is not None
 
     def read(self, max_events: int, max_bytes: int) -> list[Poll]:
         """Return what there is to read, bounded in all; a suspected task is read alone, piece by piece."""
@@ -139,7 +144,7 @@ class Tasks:
             if task.suspect_end is not None or max_events <= 0 or max_bytes <= 0:
                 continue
             poll = task.source.poll(task.partition, task.read_offset, max_events, max_bytes)
-            if poll is not None:
+            if poll is not None and not self._suspected(task):
                 task.read_offset = poll.next_offset
                 polls.append(poll)
                 max_events -= len(poll.bodies)
@@ -176,7 +181,7 @@ class Tasks:
         for poll in polls:
             task = self._task(poll)
             if task is not None:
-                task.offset, task.starts = poll.next_offset, 0
+                task.offset = poll.next_offset
                 task.read_offset = max(task.read_offset, task.offset)
                 if task.suspect_end is not None and task.offset >= task.suspect_end:
                     task.suspect_end, task.piece_rows = None, FIRST_BATCH_ROWS
