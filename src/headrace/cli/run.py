@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ def add(verbs: Any) -> None:
         "--until-end", action="store_true", help="end when the inputs have been read to the end"
     )
     parser.add_argument("--instance", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     add_project(parser)
     add_json(parser)
     parser.set_defaults(run=run)
@@ -36,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the jobs until they end or are stopped."""
     project = Project.load(Path(arguments.project))
     if arguments.instance is not None:
-        return _run_instance(project, arguments.jobs[0], arguments.instance)
+        return _run_instance(project, arguments.jobs[0], arguments.instance, arguments.parent)
     jobs = arguments.jobs or list(project.jobs)
     if not jobs:
         raise UserError("the project has no jobs: add a [jobs.NAME] section to headrace.toml")
@@ -64,10 +66,17 @@ def _supervise(project: Project, jobs: list[str], arguments: argparse.Namespace)
     return exit_code
 
 
-def _run_instance(project: Project, job: str, number: int) -> int:
+def _run_instance(project: Project, job: str, number: int, parent: int | None) -> int:
+    """Run one instance, no longer than the process `parent` lives: nobody could end it or start it again."""
     settings = project.job(job)
     with Namespace.open(project.data) as namespace, opened_job(project, namespace, job, number) as opened:
-        instance = Instance(opened, namespace, instance=number, instances=settings.instances)
+        instance = Instance(
+            opened,
+            namespace,
+            instance=number,
+            instances=settings.instances,
+            wanted=lambda: parent in {None, os.getppid()},
+        )
         signal.signal(signal.SIGTERM, lambda *_: instance.stop())
         # A terminal sends Ctrl-C to the whole group: the supervisor asks the instances to end, once.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -12,7 +12,7 @@ the event goes to the dead letters, so that a retry doubles nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -62,7 +62,10 @@ class Outcome:
 
 
 class Instance:
-    """One of the `instances` processes that run a job; `instance` counts from 0."""
+    """One of the `instances` processes that run a job; `instance` counts from 0.
+
+    It ends after an epoch once `wanted`, asked now and then, is false.
+    """
 
     def __init__(
         self,
@@ -72,6 +75,7 @@ class Instance:
         instance: int = 0,
         instances: int = 1,
         clock: Clock | None = None,
+        wanted: Callable[[], bool] = lambda: True,
     ) -> None:
         self._job, self._namespace = job, namespace
         self._clock = clock or SystemClock()
@@ -97,6 +101,7 @@ class Instance:
         self._pace = Pace(self._clock)
         self.clocks = StageClocks(self._clock)
         self._intake = Intake(self._tasks, self._competing, arranger, self.clocks, self._clock)
+        self._wanted = wanted
         self._stopping = False
 
     def stop(self) -> None:
@@ -132,7 +137,7 @@ class Instance:
                 self._tasks.acquire()
                 self._progress.beat(self._job.name, self._name, self.clocks.counters())
                 request = self._progress.stop_requested(self._job.name)
-                if request == "now":
+                if request == "now" or not self._wanted():
                     return
                 ending = request == "end"
             arrivals = self._intake.take(self._pace.rows)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import Final
 
 from headrace.connect.source import CompetingSource, Poll
+from headrace.errors import HeadraceError
 
 #: Leases are renewed this often within the visibility timeout, so that one late renewal does no harm.
 RENEWALS: Final = 3
@@ -41,4 +43,6 @@ class LeaseKeeper:
         while not self._closed.wait(self._source.visibility_timeout_s / RENEWALS):
             with self._lock:
                 for poll in self._held:
-                    self._source.renew(poll)
+                    # Nobody is to be told here: the commit finds out whether a lease was lost meanwhile.
+                    with contextlib.suppress(HeadraceError):
+                        self._source.renew(poll)

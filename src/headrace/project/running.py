@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -98,6 +99,7 @@ def run_of(
 
 def _commands(project: Project, jobs: Sequence[str]) -> list[Command]:
     start = [sys.executable, "-m", "headrace.cli", "run", "--project", str(project.file)]
+    start += ["--parent", str(os.getpid())]
     return [
         Command(job, instance, [*start, job, "--instance", str(instance)])
         for job in jobs
