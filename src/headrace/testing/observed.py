@@ -42,12 +42,15 @@ class StoredRow:
     text: str
 
     def members(self) -> dict[str, bytes]:
-        """Return the JSON text of each column."""
-        return {name: bytes(raw) for name, raw in _decode_members(self.text).items()}
+        """Return the JSON text of each column; a text that is damaged is one column without a name."""
+        try:
+            return {name: bytes(raw) for name, raw in _decode_members(self.text).items()}
+        except msgspec.DecodeError:
+            return {"": self.text.encode()}
 
     def row(self) -> Row:
-        """Return the value of each column; records stay the bytes that they are."""
-        return {name: _value(text) for name, text in self.members().items()}
+        """Return the value of each column; records, and what is damaged, stay the bytes that they are."""
+        return {name: _value(text) if name else text for name, text in self.members().items()}
 
 
 def _value(text: bytes) -> Value:

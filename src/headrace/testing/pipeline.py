@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -64,6 +65,7 @@ class Pipeline:
 
     def _instance(self, job: str, number: int) -> Member:
         words = ["run", job, "--instance", str(number), "--project", str(self.folder / "headrace.toml")]
+        words += ["--parent", str(os.getpid())]
         return self._member(f"{job}-{number}", job, ["headrace.cli", *words])
 
     def _member(self, name: str, target: str, words: Sequence[str]) -> Member:
