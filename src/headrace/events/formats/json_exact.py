@@ -13,7 +13,7 @@ import polars as pl
 from headrace.errors import DataError
 from headrace.events.batch import DTYPES, Column, ValueType
 from headrace.events.formats.json_lines import BadEvent, nesting
-from headrace.limits import MAX_BATCH_CELLS, MAX_JSON_DEPTH
+from headrace.limits import MAX_BATCH_CELLS, MAX_EVENT_KEYS, MAX_JSON_DEPTH
 
 MIN_BIGINT: Final = -(2**63)
 MAX_BIGINT: Final = 2**63 - 1
@@ -34,6 +34,9 @@ _KEY_END: Final = re.compile(rb'"[ \t\r\n]*:')
 _LONE_SURROGATE: Final = re.compile(
     rb"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89abcdefABCDEF]..)|\\.", re.DOTALL
 )
+
+#: What a column costs however few rows it has, in cells.
+_CELLS_OF_A_COLUMN: Final = 1_000
 
 #: Longer than -9223372036854775808; the text of a JSON integer has no leading zeros.
 _MAX_BIGINT_CHARS: Final = 20
@@ -97,7 +100,7 @@ class Cells:
 
 def check_size(rows: int, columns: int) -> None:
     """Raise DataError when events that each bring other keys would fill the memory."""
-    if rows * columns > MAX_BATCH_CELLS:
+    if max(rows, _CELLS_OF_A_COLUMN) * columns > MAX_BATCH_CELLS:
         raise DataError(
             f"{rows} events with {columns} different keys are more than {MAX_BATCH_CELLS} cells of a batch; "
             "take fewer events at a time, or make the changing keys the values of one column"
@@ -109,6 +112,8 @@ def read_object(text: bytes) -> dict[str, Cell]:
     if text.count(b"[") + text.count(b"{") > MAX_JSON_DEPTH and nesting(text) > MAX_JSON_DEPTH:
         raise BadEvent(f"nested deeper than {MAX_JSON_DEPTH}")
     raws = _decode(text)
+    if len(raws) > MAX_EVENT_KEYS:
+        raise BadEvent(f"more than {MAX_EVENT_KEYS} keys")
     cells = {name: typed(name, bytes(raw)) for name, raw in raws.items()}
     keys = len(_KEY_END.findall(text))
     if keys > len(cells):
