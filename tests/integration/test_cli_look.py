@@ -29,8 +29,8 @@ def namespace(headrace):
 
 
 @pytest.fixture
-def papers(namespace):
-    with Hub.ensure(namespace.hubs_folder, "papers") as hub:
+def papers(headrace):
+    with Hub.ensure(headrace.folder / ".headrace" / "hubs", "papers") as hub:
         yield hub
 
 
@@ -253,6 +253,16 @@ def test_a_retry_killed_around_a_commit_and_started_again_loses_and_doubles_noth
     assert sorted(stored(papers)) == [b"0", b"1", b"2"]
     assert [message.body for message in newest_messages(namespace, "work", limit=9)] == [b"q"]
     assert letters(namespace) == []
+
+
+def test_letters_of_a_namespace_made_anew_are_not_taken_for_those_of_the_old_one(headrace, papers, tmp_path):
+    for body in (b"old", b"new"):
+        with Namespace.open(tmp_path / ".headrace") as namespace:
+            bury(namespace, hub_letter(1, body))
+        assert headrace("dead-letters", "retry", "--id", 1).exit_code == 0
+        for file in (tmp_path / ".headrace").glob("namespace.db*"):
+            file.unlink()
+    assert stored(papers) == [b"old", b"new"]
 
 
 def test_an_event_that_dies_again_after_its_retry_can_be_retried_again(headrace, namespace, papers):

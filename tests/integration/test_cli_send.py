@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from tests.integration.command import Commands
 
+from headrace.cli import main
 from headrace.limits import MAX_EVENT_BYTES
 from headrace.local.browse import newest_messages
 from headrace.local.hub import Hub
@@ -250,6 +251,25 @@ def test_following_a_feed_ends_cleanly_when_it_is_told_to(headrace, feed_url):
         out, _ = process.communicate(timeout=30)
     assert process.returncode == 0
     assert b"sent 2 events" in out
+
+
+def test_a_sample_of_a_feed_needs_no_project_and_remembers_nothing(tmp_path, capsys, feed_url):
+    for _ in range(2):
+        assert main(["sample", feed_url, "-n", "1", "--project", str(tmp_path / "none")]) == 0
+        assert json.loads(capsys.readouterr().out)["doc"] == "about 0"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_sent_before_an_error_is_told(headrace):
+    good, bad = headrace.write("a.jsonl", lines(2)), headrace.write("b.json", "[{]")
+    answer = headrace("send", "papers", good, bad)
+    assert answer.exit_code == 1
+    assert "sent 2 events to hub 'papers' before this:" in answer.err
+
+
+def test_a_closed_standard_input_is_told(headrace, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert "standard input is closed" in headrace("send", "papers", "-").err
 
 
 @pytest.mark.parametrize(

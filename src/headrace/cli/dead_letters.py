@@ -11,13 +11,22 @@ import base64
 import contextlib
 import itertools
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from headrace.cli.numbers import at_least
 from headrace.cli.options import add_json, add_project
-from headrace.cli.show import body_text, count_text, note, print_json, print_lines, shortened, time_text
+from headrace.cli.show import (
+    body_text,
+    count_text,
+    note,
+    print_json,
+    print_lines,
+    shortened,
+    time_text,
+    waiting,
+)
 from headrace.clock import SystemClock
 from headrace.errors import UserError
 from headrace.local.dead_letters import DeadLetter, DeadLetters
@@ -184,26 +193,36 @@ def _retry(namespace: Namespace, letters: DeadLetters, chosen: Iterator[list[Dea
     """
     retried = 0
     with contextlib.ExitStack() as stack:
+        tell = stack.enter_context(waiting())
         hubs: dict[str, Hub] = {}
         for page in chosen:
-            for letter in page:
+            for number, letter in enumerate(page):
+                tell(f"{count_text(retried + number, 'dead letter')} retried")
                 if letter.source_kind == "hub":
                     if letter.source not in hubs:
                         hub = Hub.open(namespace.hubs_folder, letter.source)
                         hubs[letter.source] = stack.enter_context(hub)
-                    hubs[letter.source].publish_bodies(
-                        [letter.body],
-                        partition=letter.partition,
-                        producer=f"dead-letter:{letter.id}",
-                        sequence=letter.attempts,
-                    )
-            with namespace.transaction() as tx:
-                for letter in page:
-                    removed = letters.delete(tx, [letter.id])  # 0: another process has retried it meanwhile
-                    if removed and letter.source_kind == "queue":
-                        Queue(namespace, letter.source).send(tx, [letter.body])
-                    retried += removed
+                    _publish(hubs[letter.source], letter)
+            retried += _finish(namespace, letters, page)
     return retried
+
+
+def _publish(hub: Hub, letter: DeadLetter) -> None:
+    # With its time, since ids begin anew where a namespace was made anew or put back from a copy.
+    producer = f"dead-letter:{letter.id}:{letter.first_us}"
+    hub.publish_bodies([letter.body], partition=letter.partition, producer=producer, sequence=letter.attempts)
+
+
+def _finish(namespace: Namespace, letters: DeadLetters, page: Sequence[DeadLetter]) -> int:
+    """Remove letters, sending the messages among them in the same transaction; return how many there were."""
+    finished = 0
+    with namespace.transaction() as tx:
+        for letter in page:
+            removed = letters.delete(tx, [letter.id])  # 0: another process has retried it meanwhile
+            if removed and letter.source_kind == "queue":
+                Queue(namespace, letter.source).send(tx, [letter.body])
+            finished += removed
+    return finished
 
 
 def _drop(namespace: Namespace, letters: DeadLetters, chosen: Iterator[list[DeadLetter]]) -> int:

@@ -23,7 +23,7 @@ VERBS: Final = {
     "check": "check a project's settings and queries without running them",
     "run": "run jobs of the project",
     "stop": "ask running jobs to finish what they hold and end",
-    "send": "publish events to a hub: files, standard input, feeds",
+    "send": "publish events to a hub or queue: files, standard input, feeds",
     "sample": "copy events of an input to a file",
     "peek": "show or export a table, a queue's depth or a hub's latest events",
     "dead-letters": "show, retry or drop events that could not be processed",

@@ -13,7 +13,16 @@ import msgspec
 
 from headrace.cli.numbers import at_least
 from headrace.cli.options import add_json, add_project
-from headrace.cli.show import body_text, count_text, note, print_json, print_lines, print_table, time_text
+from headrace.cli.show import (
+    body_text,
+    count_text,
+    note,
+    print_json,
+    print_lines,
+    print_table,
+    time_text,
+    waiting,
+)
 from headrace.connect.hub import HubSettings
 from headrace.connect.queue import QueueSettings
 from headrace.connect.table import TableSettings
@@ -94,7 +103,9 @@ def _existing_table(namespace: Namespace, place: Place) -> Table:
 
 
 def _export(namespace: Namespace, place: Place, arguments: argparse.Namespace) -> None:
-    rows = _existing_table(namespace, place).export(arguments.to)
+    table = _existing_table(namespace, place)
+    with waiting(f"writing {place} to {arguments.to}"):
+        rows = table.export(arguments.to)
     if arguments.json:
         print_json({"kind": place.kind, "name": place.name, "rows": rows, "file": str(arguments.to)})
     else:

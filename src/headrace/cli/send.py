@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         _send_feed(arguments, project, place, report)
     else:
         with opened_target(project, place, key=arguments.key, partition=arguments.partition) as target:
-            with report.shown(), report.told_if_it_ends_early():
+            with report.shown():
                 _send_files(arguments, target, report)
             _note_keyless(arguments.key, target)
     report.tell(as_json=arguments.json)

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-from headrace.cli.show import count_text, note, print_json
+from headrace.cli.show import count_text, note, print_json, waiting
 from headrace.clock import Clock, SystemClock
 from headrace.errors import HeadraceError
 from headrace.project.places import Place
 from headrace.project.sending import Sending
-from headrace.redaction import redacted
 
 
 @dataclass(slots=True)
 class Report:
-    """Counts of one call; on a terminal they are shown while `shown` is entered."""
+    """Counts of one call; on a terminal they are seen growing while `shown` is entered."""
 
     place: Place
     sendings: list[Sending] = field(default_factory=list)
@@ -28,18 +23,10 @@ class Report:
     papers: int = 0
     clock: Clock = field(default_factory=SystemClock)
     _began_ns: int = field(init=False)
-    _progress: Progress = field(init=False)
+    _show: Callable[[str], None] = lambda _: None
 
     def __post_init__(self) -> None:
         self._began_ns = self.clock.monotonic_ns()
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            transient=True,
-            disable=not sys.stderr.isatty(),
-        )
 
     @property
     def stored(self) -> int:
@@ -51,32 +38,25 @@ class Report:
         """Events that were there already."""
         return sum(sending.skipped for sending in self.sendings)
 
-    def shown(self) -> Progress:
-        """Return the display, to be entered while events are sent."""
-        self._progress.add_task("")
-        return self._progress
-
     @contextlib.contextmanager
-    def told_if_it_ends_early(self) -> Iterator[None]:
-        """Say what was sent where an error or Ctrl-C ends the sending."""
+    def shown(self) -> Iterator[None]:
+        """Show the progress while events are sent, and what was sent where an error or Ctrl-C ends that."""
         try:
-            yield
+            with waiting() as self._show:
+                yield
         except (HeadraceError, KeyboardInterrupt):
             if self.stored:
-                note(f"{count_text(self.stored, 'event')} were sent to {self.place} before this:")
+                note(f"sent {count_text(self.stored, 'event')} to {self.place} before this:")
             raise
 
     def update(self) -> None:
         """Show how far it is."""
-        text = f"{count_text(self.stored, 'event')} to {self.place}, {self._rate():,.0f} events/s"
-        self._progress.update(self._progress.task_ids[0], description=text)
+        self._show(f"{count_text(self.stored, 'event')} to {self.place}, {self._rate():,.0f} events/s")
 
     def refuse(self, problem: str) -> None:
         """Note an event that cannot be sent."""
         self.refused.append(problem)
-        self._progress.console.print(
-            redacted(f"headrace: not sent: {problem}"), highlight=False, markup=False, soft_wrap=True
-        )
+        note(f"not sent: {problem}")
 
     def tell(self, *, as_json: bool) -> None:
         """Print what was sent and how fast."""

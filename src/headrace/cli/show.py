@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -22,6 +23,16 @@ CELL_CHARS: Final = 60
 def note(line: str) -> None:
     """Print a message for a person, which is no result."""
     print(redacted(f"headrace: {line}"), file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def waiting(text: str = "") -> Iterator[Callable[[str], None]]:
+    """Show on a terminal that something takes its time; gives what changes the text."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with Console(stderr=True).status(Text(redacted(text))) as status:
+        yield lambda changed: status.update(Text(redacted(changed)))
 
 
 def print_json(document: Any) -> None:
