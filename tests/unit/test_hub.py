@@ -214,6 +214,15 @@ def test_expiring_goes_in_short_transactions_and_gives_the_space_back(hub, clock
     assert hub.begins() == [end - count for end, count in zip(hub.ends(), (4, 4, 6, 6), strict=True)]
 
 
+def test_a_block_that_is_half_expired_is_read_and_searched_from_its_first_kept_event(hub, clock):
+    times = [clock.us - 50 + 10 * number for number in range(5)]
+    hub.publish_bodies([b"a", b"b", b"c", b"d", b"e"], partition=0, enqueued_us=times)
+    assert hub.expire(times[2]) == 2
+    assert bodies(hub) == [b"c", b"d", b"e"]
+    assert [hub.offset_at(0, time_us) for time_us in (0, times[2], times[3], times[4] + 1)] == [2, 2, 3, 5]
+    assert hub.expire(times[1]) == 0
+
+
 def test_a_hub_with_a_retention_forgets_by_itself(tmp_path, clock):
     with Hub.create(tmp_path, "papers", partitions=1, retention_s=3600, clock=clock) as hub:
         hub.publish_bodies([b"old"])
@@ -334,22 +343,26 @@ def test_threads_that_publish_at_once_share_commits_and_lose_nothing(hub):
 def test_a_commit_that_fails_fails_every_call_that_shared_it(hub):
     def fail(connection, calls):
         append(connection, calls)
-        raise Fatal("the disk is full")
+        raise Fatal(f"{len(calls)} calls failed")
 
     append, hub._commits._store = hub._commits._store, fail
-    failures = []
+    problems = []
 
     def work():
-        with contextlib.suppress(Fatal):
+        try:
             hub.publish_bodies([b"x"])
-            failures.append("stored")
+        except Fatal as error:
+            problems.append(str(error))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
+    with hub._database.write():
+        for thread in threads:
+            thread.start()
+        while len(hub._commits._waiting) < 4:
+            pass
     for thread in threads:
         thread.join()
-    assert failures == []
+    assert problems == ["4 calls failed"] * 4
     assert hub.ends() == [0, 0, 0, 0]
     hub._commits._store = append
     hub.publish_bodies([b"x"])

@@ -5,6 +5,7 @@ import http.client
 import json
 import logging
 import socket
+import sys
 import time
 from urllib.parse import urlsplit
 
@@ -312,6 +313,15 @@ def test_many_connections_at_once_lose_nothing(client):
 def test_a_server_needs_a_key(tmp_path):
     with pytest.raises(UserError, match="key"):
         publish_app(tmp_path, {})
+
+
+def test_without_the_web_extra_the_error_says_what_to_install(tmp_path, monkeypatch):
+    for module in ("starlette", "uvicorn"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UserError, match=r"pip install 'headrace\[web\]'"):
+        publish_app(tmp_path, KEYS)
+    with pytest.raises(UserError, match=r"pip install 'headrace\[web\]'"), serving(None):
+        pass
 
 
 def test_a_port_that_is_taken_is_a_clear_error(url, tmp_path):

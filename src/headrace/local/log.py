@@ -176,7 +176,7 @@ def offset_at(connection: apsw.Connection, partition: Partition, time_us: int) -
         if enqueued_us < time_us:
             low = next_offset
         else:
-            high = max(low, first_offset)
+            high = first_offset
     if low >= partition.next:
         return partition.next
     block = blocks_from(connection, partition.id, low, max_events=1, max_bytes=1)[0]
@@ -195,7 +195,7 @@ def expire_some(connection: apsw.Connection, before_us: int) -> tuple[int, bool]
         oldest = _rows(connection, _OLDEST_BLOCKS, partition.id, target, blocks_left + 1)
         for first_offset, size_bytes in oldest:
             if chosen == blocks_left or bytes_left <= 0:
-                begin = max(partition.begin, first_offset)
+                begin = first_offset
                 break
             chosen, last = chosen + 1, first_offset
             bytes_left -= size_bytes

@@ -94,7 +94,6 @@ class WriteLock:
                     os.close(self._file)
                     return
                 if self._wanted:
-                    self._wanted = False
                     self._granted.release()
                 else:
                     fcntl.flock(self._file, fcntl.LOCK_UN)
