@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.connect.event_files import EventFile, in_blocks
+from headrace.connect.hub import key_of
 from headrace.errors import UserError
 from headrace.limits import MAX_EVENT_BYTES
 from headrace.local.browse import newest_messages
@@ -15,7 +16,7 @@ from headrace.local.hub import Hub
 from headrace.local.namespace import Namespace
 from headrace.local.publishing import Published
 from headrace.project.latest import newest_events
-from headrace.project.sending import Sending, key_of, send
+from headrace.project.sending import Sending, send
 
 
 class Killed(Exception):
