@@ -125,6 +125,8 @@ def test_a_call_sent_again_is_acknowledged_and_stored_once(hub):
         (lambda hub: hub.publish_bodies([b"1"], partition=-1), "no partition -1"),
         (lambda hub: hub.publish_bodies([b"1"], keys=["a", "b"]), "2 keys for 1 events"),
         (lambda hub: hub.publish_bodies([b"1"], enqueued_us=[]), "0 enqueued_us for 1 events"),
+        (lambda hub: hub.publish_bodies([b"1"], enqueued_us=[2**64]), "whole microseconds"),
+        (lambda hub: hub.publish_bodies([b"1"], enqueued_us=[None]), "whole microseconds"),
         (lambda hub: hub.publish([Event(b"1", key="k" * 2000)]), "partition key of event 0"),
         (lambda hub: hub.publish([Event(b"1", key="\ud800")]), "partition key of event 0"),
         (lambda hub: hub.publish([Event(b"1"), Event(b"2", properties={"a": 1})]), "properties of event 1"),
@@ -219,7 +221,7 @@ def test_a_block_that_is_half_expired_is_read_and_searched_from_its_first_kept_e
     hub.publish_bodies([b"a", b"b", b"c", b"d", b"e"], partition=0, enqueued_us=times)
     assert hub.expire(times[2]) == 2
     assert bodies(hub) == [b"c", b"d", b"e"]
-    assert [hub.offset_at(0, time_us) for time_us in (0, times[2], times[3], times[4] + 1)] == [2, 2, 3, 5]
+    assert [hub.offset_at(0, time_us) for time_us in (-(10**30), times[2], times[3], 10**30)] == [2, 2, 3, 5]
     assert hub.expire(times[1]) == 0
 
 

@@ -183,7 +183,7 @@ def offset_at(connection: apsw.Connection, partition: Partition, time_us: int) -
     times = open_block(block).times
     if times is None:
         return low
-    return max(low, block.first_offset + int(np.searchsorted(times, time_us)))
+    return max(low, block.first_offset + int(np.count_nonzero(times < time_us)))
 
 
 def expire_some(connection: apsw.Connection, before_us: int) -> tuple[int, bool]:

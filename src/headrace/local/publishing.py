@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from headrace.errors import UserError
+from headrace.errors import HeadraceError, UserError
 from headrace.limits import (
     MAX_BLOCK_BYTES,
     MAX_BLOCK_EVENTS,
@@ -97,7 +97,7 @@ class Call:
     producer: str | None
     sequence: int
     published: Published | None = None
-    error: BaseException | None = field(default=None)
+    error: HeadraceError | None = None
 
 
 def check(columns: Columns) -> None:
@@ -213,4 +213,9 @@ def _block_sized(columns: Columns) -> Iterator[Columns]:
 
 
 def _times(given_us: Sequence[int] | None) -> Times | None:
-    return None if given_us is None else np.asarray(given_us, dtype=np.int64)
+    if given_us is None:
+        return None
+    try:
+        return np.asarray(given_us, dtype=np.int64)
+    except (OverflowError, TypeError, ValueError):
+        raise UserError("enqueued_us must be whole microseconds since 1970") from None
