@@ -35,8 +35,8 @@ MAX_BATCH_ROWS: Final = 100_000
 #: Bytes of a polled batch, so that large events cannot make a batch of unbounded memory.
 MAX_BATCH_BYTES: Final = 32 * 1024 * 1024
 
-#: Rows times columns of a batch, about 0.5 GB: a batch is dense, so keys that change with each event would fill
-#: memory.
+#: Rows times columns of a batch, about 0.5 GB: a batch is dense, so keys that change with each event would
+#: fill memory.
 MAX_BATCH_CELLS: Final = 64_000_000
 
 #: Keys of one event: each becomes a column, which costs about 10 microseconds and 1 KB however few its rows.

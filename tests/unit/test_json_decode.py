@@ -16,7 +16,7 @@ from headrace.errors import DataError
 from headrace.events.batch import ORIGIN, Column, ValueType
 from headrace.events.formats import json_decode, json_exact
 from headrace.events.formats.json import Decoded, JsonDecoder, encode_rows, rows
-from headrace.limits import MAX_EVENT_BYTES
+from headrace.limits import MAX_EVENT_BYTES, MAX_EVENT_KEYS
 
 ABSTRACTS = Path(__file__).parents[3] / "shared" / "data" / "arxiv_public.parquet"
 
@@ -330,10 +330,15 @@ def test_a_batch_with_a_new_schema_is_not_read_line_by_line() -> None:
     assert sum(read) < 100
 
 
+def test_an_event_with_too_many_keys_is_refused() -> None:
+    body = ("{" + ",".join(f'"k{n}":1' for n in range(MAX_EVENT_KEYS + 1)) + "}").encode()
+    assert reason(body) == "more than 10000 keys"
+
+
 def test_data_that_name_ever_new_columns_get_a_clear_error() -> None:
     bodies = [b'{"k%d":1}' % n for n in range(300)]
     with (
-        mock.patch.object(json_exact, "MAX_BATCH_CELLS", 10_000),
+        mock.patch.object(json_exact, "MAX_BATCH_CELLS", 200_000),
         pytest.raises(DataError, match="different keys"),
     ):
         JsonDecoder().decode(bodies)

@@ -81,7 +81,7 @@ class Lines:
         A reader that fails on bad lines and makes at least one row of each line that is not blank has then
         made exactly one of each if it made as many rows as there are lines.
         """
-        newlines = self.joined.count(b"\n")
+        newlines = np.count_nonzero(self.buffer == _NEWLINE)
         if not self.count or newlines != self.count - 1 or len(self.joined) != self.ends[-1]:
             return False
         starts = self.starts
