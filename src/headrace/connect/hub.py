@@ -80,10 +80,10 @@ class _Bodies(Sequence[bytes]):
 
 
 class HubSink:
-    """Publishes rows to a hub as JSON."""
+    """Publishes rows to a hub as JSON; those with one value in the column `key` share a partition."""
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    def __init__(self, hub: Hub, key: str | None = None) -> None:
+        self._hub, self._key = hub, key
 
     def prepare(self, rows: Rows) -> Prepared[bytes]:
         """Encode the rows as JSON lines."""
@@ -91,11 +91,30 @@ class HubSink:
 
     def deliver(self, block: bytes, producer: str, sequence: int) -> None:
         """Publish the rows; a sequence that the hub has already is acknowledged without being stored."""
-        self._hub.publish_bodies(block.split(b"\n"), producer=producer, sequence=sequence)
+        bodies = block.split(b"\n")
+        keys = None if self._key is None else [key_of(body, self._key) for body in bodies]
+        self._hub.publish_bodies(bodies, producer=producer, sequence=sequence, keys=keys)
 
     def close(self) -> None:
         """Close the hub."""
         self._hub.close()
+
+
+def key_of(body: bytes, column: str) -> str | None:
+    """Return the value of a JSON event's column as text, None where it has none; the case is ignored."""
+    try:
+        fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    fold = column.casefold()
+    raw = fields.get(column) or next((v for name, v in fields.items() if name.casefold() == fold), b"null")
+    text = bytes(raw)
+    if text == b"null":
+        return None
+    try:
+        return msgspec.json.decode(text, type=str) if text.startswith(b'"') else text.decode()
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
 
 
 def open_hub(folder: Path, name: str, settings: HubSettings) -> Hub:

@@ -56,6 +56,6 @@ def open_sink(namespace: Namespace, name: str, settings: OutputSettings) -> Sink
         case QueueSettings():
             return QueueSink(open_queue(namespace, name, settings))
         case HubSettings():
-            return HubSink(open_hub(namespace.hubs_folder, name, settings))
+            return HubSink(open_hub(namespace.hubs_folder, name, settings), settings.key)
         case ConsoleSettings():
             return ConsoleSink()

@@ -19,7 +19,7 @@ import msgspec
 import polars as pl
 
 from headrace.connect.event_files import in_blocks
-from headrace.connect.hub import HubSettings, open_hub
+from headrace.connect.hub import HubSettings, key_of, open_hub
 from headrace.connect.queue import QueueSettings, open_queue
 from headrace.errors import UserError
 from headrace.limits import MAX_BLOCK_BYTES
@@ -168,23 +168,6 @@ class Sending:
         for block in in_blocks(events, BLOCK_EVENTS, MAX_BLOCK_BYTES):
             self.publish(block)
             tell()
-
-
-def key_of(body: bytes, column: str) -> str | None:
-    """Return the value of a JSON event's column as text, None where it has none; the case is ignored."""
-    try:
-        fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-    fold = column.casefold()
-    raw = fields.get(column) or next((v for name, v in fields.items() if name.casefold() == fold), b"null")
-    text = bytes(raw)
-    if text == b"null":
-        return None
-    try:
-        return msgspec.json.decode(text, type=str) if text.startswith(b'"') else text.decode()
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None
 
 
 def send(
