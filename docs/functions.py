@@ -12,11 +12,13 @@ from headrace.sql.catalogue.datetimes import DATE_PARTS
 
 HEAD = """# Functions
 
-This page is made from the catalogue that queries are bound against: `python docs/functions.py > docs/functions.md`.
+This page is made from the catalogue that queries are bound against:
+`python docs/functions.py > docs/functions.md`.
 
-Names are found in any case and take no prefix. Unless it is said otherwise NULL in gives NULL out, positions count from 1 and
-lengths from UTF-16 units, times are UTC. An argument of another type is converted as by `CAST`; what cannot be converted stops
-the job. How these functions decide what the language leaves open is in [the query language](query-language.md#texts).
+Names are found in any case and take no prefix. Unless it is said otherwise NULL in gives NULL out, positions
+count from 1, lengths are in UTF-16 units, times are in UTC. An argument of another type is converted as by
+`CAST`; what cannot be converted stops the job. What they do where the language leaves it open is told in
+[the query language](query-language.md#texts).
 """
 
 TABLE_HEAD = "| function | type | what it does | example |\n|---|---|---|---|\n"
