@@ -1,0 +1,159 @@
+"""The mathematical functions and the operators, sentence by sentence of the reference."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from headrace.engine.expressions import RowError
+from headrace.engine.operators.project import project
+from headrace.events.formats.json import from_rows, rows
+from headrace.sql.bind import bind
+from headrace.sql.plan import Project
+
+
+def value(expression: str, **fields: Any) -> Any:
+    """The value of an expression over an event with these fields."""
+    script = bind(f"SELECT {expression} AS x FROM src")
+    relation = script.outputs[0].relation
+    assert isinstance(relation, Project)
+    return rows(project(from_rows([fields]), relation.items, script.text))[0]["x"]
+
+
+def same(found: Any, expected: Any) -> bool:
+    return type(found) is type(expected) and found == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("ABS(-2)", 2),
+        ("ABS(-2.5)", 2.5),
+        ("ABS(CAST(1 AS bit))", 1),
+        ("CEILING(1.2)", 2.0),
+        ("CEILING(5)", 5),
+        ("FLOOR(-1.2)", -2.0),
+        ("EXP(0)", 1.0),
+        ("SQRT(9)", 3.0),
+        ("SQUARE(-3)", 9.0),
+        ("SIGN(-7)", -1),
+        ("SIGN(-0.5)", -1.0),
+        ("SIGN(0)", 0),
+        ("SQRT('6.25')", 2.5),
+        ("ABS('-2')", 2.0),
+        ("ROUND(1, 0)", 1),
+        ("ROUND(-1, 0)", -1),
+        ("ROUND(0.5, 0)", 1.0),
+        ("ROUND(-0.5, 0)", -1.0),
+        ("ROUND(2.5, 0)", 3.0),
+        ("ROUND(1.234, 2)", 1.23),
+        ("ROUND(1.234, 10)", 1.234),
+        ("ROUND(1.234, 300)", 1.234),
+        ("ROUND(123.4, -1)", 120.0),
+        ("ROUND(123.4, -10)", 0.0),
+        ("ROUND(123.4, -400)", 0.0),
+        ("ROUND(501.0101, -3)", 1000.0),
+        ("ROUND(123.9995, 3)", 124.0),
+        ("ROUND(1e300, 2)", 1e300),
+        ("ROUND(15, -1)", 20),
+        ("ROUND(-15, -1)", -20),
+        ("ROUND(14, -1)", 10),
+        ("ROUND(14, -25)", 0),
+        ("POWER(2, 10)", 1024),
+        ("POWER(2, 62)", 2**62),
+        ("POWER(-2, 63)", -(2**63)),
+        ("POWER(3, 39)", 3**39),
+        ("POWER(9007199254740993, 1)", 2**53 + 1),
+        ("POWER(-1, 1000001)", -1),
+        ("POWER(2, -1)", 0),
+        ("POWER(2, 0.5)", 1),
+        ("POWER(2.0, 3)", 8.0),
+        ("POWER(0, 0)", 1),
+    ],
+)
+def test_a_mathematical_function_gives_what_the_reference_says(expression: str, expected: Any) -> None:
+    assert same(value(expression), expected)
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("7 / 2", 3),
+        ("-7 / 2", -3),
+        ("7 / -2", -3),
+        ("-7 % 2", -1),
+        ("7 % -2", 1),
+        ("-8 % 2", 0),
+        ("7.5 % -2", 1.5),
+        ("-7.5 % 2", -1.5),
+        ("100000000000000000.0 % 3", 1.0),
+        ("7 / 2.0", 3.5),
+        ("1 + 2 * 3", 7),
+        ("1 + 2.5", 3.5),
+        ("CAST(1 AS bit) + CAST(1 AS bit)", 2),
+        ("'a' + 'b'", "ab"),
+        ("'1.5' * 2", 3.0),
+        ("1 + '2'", 3.0),
+        ("'7' - '2'", 5.0),
+        ("1 + NULL", None),
+        ("-x", -5),
+        ("170 & 75", 10),
+        ("170 | 75", 235),
+        ("170 ^ 75", 225),
+        ("~170", -171),
+        ("CAST(1 AS bit) & CAST(0 AS bit)", False),
+        ("CAST(1 AS bit) | CAST(0 AS bit)", True),
+        ("CAST(1 AS bit) ^ CAST(1 AS bit)", False),
+        ("~CAST(0 AS bit)", True),
+        ("CAST(1 AS bit) & 3", 1),
+        ("CAST(0 AS bit) & CAST(NULL AS bit)", None),
+        ("CAST(1 AS bit) | CAST(NULL AS bit)", None),
+        ("5 & CAST(NULL AS bigint)", None),
+        ("'6' & 3", 2),
+    ],
+)
+def test_an_operator_gives_what_the_reference_says(expression: str, expected: Any) -> None:
+    assert same(value(expression, x=5), expected)
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("most + 1", "9223372036854775807 + 1 is out of the range of bigint"),
+        ("least - 1", "-9223372036854775808 - 1 is out of the range of bigint"),
+        ("most * 2", "9223372036854775807 * 2 is out of the range of bigint"),
+        ("least * -1", "out of the range of bigint"),
+        ("least / -1", "out of the range of bigint"),
+        ("-least", "-(-9223372036854775808) is out of the range of bigint"),
+        ("ABS(least)", "The absolute value of -9223372036854775808 is out of the range of bigint"),
+        ("ROUND(most, -1)", "ROUND of 9223372036854775807, -1 is out of the range of bigint"),
+        ("POWER(2, 63)", "POWER of 2, 63 is out of the range of bigint"),
+        ("POWER(0, -1)", "POWER of 0, -1 is out of the range of bigint"),
+        ("POWER(-8.0, 0.5)", "POWER of -8.0, 0.5 is out of the range of float"),
+        ("1 / zero", "Cannot divide 1 by zero"),
+        ("1 % zero", "Cannot divide 1 by zero"),
+        ("1.5 / zero", "Cannot divide 1.5 by zero"),
+        ("1.5 % zero", "Cannot divide 1.5 by zero"),
+        ("1e308 * 10", "1e+308 * 10.0 is out of the range of float"),
+        ("SQRT(-1)", "SQRT of -1.0 is no number"),
+        ("EXP(1000)", "EXP of 1000.0 is out of the range of float"),
+        ("SQUARE(1e300)", "SQUARE of 1e+300 is out of the range of float"),
+        ("word + 1", "Cannot cast value 'abc' of type nvarchar(max) to type float"),
+        ("when + 1", "Operator + cannot take datetime and bigint"),
+        ("1 - record", "Operator - cannot take bigint and record"),
+        ("1.5 & 1", "Operator & cannot take float and bigint"),
+        ("~1.5", "Operator ~ cannot take float"),
+    ],
+)
+def test_a_result_out_of_range_stops_the_job_and_never_wraps(expression: str, said: str) -> None:
+    fields = {"most": 2**63 - 1, "least": -(2**63), "zero": 0, "word": "abc", "record": {}}
+    with pytest.raises(RowError, match=re.escape(said)):
+        value(expression.replace("when", "[when]"), **fields, when=datetime(2026, 3, 2))
+
+
+@pytest.mark.parametrize("expression", ["missing / 0", "SQRT(missing)", "missing % 0", "POWER(missing, 2)"])
+def test_null_never_fails(expression: str) -> None:
+    assert value(expression) is None
