@@ -54,8 +54,8 @@ Conversion = Callable[[pl.Expr], pl.Expr]
 
 
 def _float_to_text(plane: pl.Expr) -> pl.Expr:
-    positive_zero = plane + 0.0
-    return positive_zero.cast(pl.String).str.strip_suffix(".0")
+    text = plane.cast(pl.String).str.strip_suffix(".0")
+    return pl.when(text == "-0").then(pl.lit("0")).otherwise(text)
 
 
 def _bit_to_text(plane: pl.Expr) -> pl.Expr:

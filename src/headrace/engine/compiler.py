@@ -258,6 +258,8 @@ class _Compiler:
         if len(literals) < len(node.items) or len(types) != 1 or not operand.planes:
             return None
         ((type_, plane),) = operand.planes.items()
+        if not plane.meta.root_names():
+            return None  # of a constant Polars would make a column of one row
         members = pl.Series([item.value for item in literals], dtype=DTYPES[type_])
         return plane.is_in(members.implode()), operand.faults
 

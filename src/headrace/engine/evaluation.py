@@ -26,7 +26,7 @@ _COUNTING: Final = frozenset(
 )
 
 #: Functions that read the data before compilation, and what they want.
-_READING: Final[dict[str, tuple[Wanted, ...]]] = {
+READING: Final[dict[str, tuple[Wanted, ...]]] = {
     "GETRECORDPROPERTYVALUE": (RECORD, TEXT),
     "GETARRAYELEMENT": (ARRAY, BIGINT),
 }
@@ -90,7 +90,7 @@ def _nodes(expression: Expression) -> Iterator[Expression]:
 
 
 def _is_read(node: Expression) -> bool:
-    return isinstance(node, FieldRef) or (isinstance(node, Call) and node.function in _READING)
+    return isinstance(node, FieldRef) or (isinstance(node, Call) and node.function in READING)
 
 
 class Evaluation:
@@ -171,7 +171,7 @@ class Evaluation:
         else:
             assert isinstance(node, FieldRef)
             operands = (node.base,)
-        wants = _READING[node.function] if isinstance(node, Call) else _VALUE
+        wants = READING[node.function] if isinstance(node, Call) else _VALUE
         compiled = self._staged(prepare(operands), wants, inputs, shape, f"@{number}:")
         found = self._found(node, compiled.values)
         names = {type_: f"@{number}:{type_.name}" for type_ in found.planes}

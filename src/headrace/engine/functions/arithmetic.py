@@ -122,15 +122,13 @@ def _remainder(left: pl.Expr, right: pl.Expr) -> tuple[pl.Expr, None]:
 
 def _real_remainder(left: pl.Expr, right: pl.Expr) -> pl.Expr:
     # Polars computes left - floor(left / right) * right, which is far off for large quotients.
-    return mapped([left, right], _fmod, pl.Float64())
+    return _both_present(left, right, mapped([left, right], _fmod, pl.Float64()))
 
 
 def _fmod(sides: Sequence[pl.Series]) -> pl.Series:
     left, right = aligned(sides)
     with np.errstate(invalid="ignore"):
-        remainder = np.fmod(left.to_numpy(), right.to_numpy())
-    result = pl.Series(remainder, nan_to_null=True)
-    return result.zip_with(right != 0, pl.Series([float("inf")]))
+        return pl.Series(np.fmod(left.to_numpy(), right.to_numpy()))
 
 
 _WHOLE: Final[dict[str, Callable[[pl.Expr, pl.Expr], tuple[pl.Expr, pl.Expr | None]]]] = {

@@ -37,13 +37,14 @@ def part(text: pl.Expr, start: pl.Expr, length: pl.Expr, *, wide: bool) -> pl.Ex
     """Return `length` units of `text` from `start`, which counts from 0; negative numbers count as 0."""
     start, length = start.clip(0, FAR), length.clip(0, FAR)
     if not wide:
-        return text.str.slice(start, length)
+        # A length of NULL would mean the rest of the text.
+        return pl.when(start.is_not_null() & length.is_not_null()).then(text.str.slice(start, length))
     return mapped([text, start, length], _parts, pl.String())
 
 
 def _parts(arguments: Sequence[pl.Series]) -> pl.Series:
     rows = aligned(arguments)
-    plain = rows.select(pl.col("0").str.slice(pl.col("1"), pl.col("2"))).to_series()
+    plain = rows.select(part(pl.col("0"), pl.col("1"), pl.col("2"), wide=False)).to_series()
     wide = rows["0"].str.contains(WIDE_CHARACTER).fill_null(value=False)
     places = wide.arg_true()
     if not len(places):

@@ -72,7 +72,7 @@ def read_fields(texts: pl.Series, record: Expression) -> Fields:
     decoded = _decoder(record).decode([text.encode() for text in texts.drop_nulls().to_list()])
     kept = decoded.batch.frame.get_column(ORIGIN)
     frame = decoded.batch.frame.drop(ORIGIN)
-    if len(kept) < len(texts):
+    if frame.width and len(kept) < len(texts):
         places = pl.DataFrame({"row": rows.gather(kept), "place": pl.int_range(len(kept), eager=True)})
         wanted = pl.select(row=pl.int_range(len(texts), dtype=pl.UInt32))
         frame = frame[wanted.join(places, on="row", how="left", maintain_order="left").get_column("place")]

@@ -84,8 +84,8 @@ def _stuff(text: pl.Expr, start: pl.Expr, length: pl.Expr, inserted: pl.Expr, *,
     before = part(text, pl.lit(0, dtype=pl.Int64), begin, wide=wide)
     after = part(text, end, pl.lit(MAX_EVENT_BYTES, dtype=pl.Int64), wide=wide)
     stuffed = pl.concat_str([before, inserted, after])
-    behind = begin >= units(text, wide=wide)
-    return pl.when(behind).then(pl.when(inserted.is_not_null()).then(pl.lit(""))).otherwise(stuffed)
+    nothing = pl.when(inserted.is_not_null() & length.is_not_null()).then(pl.lit(""))
+    return pl.when(begin >= units(text, wide=wide)).then(nothing).otherwise(stuffed)
 
 
 def _charindex(find: pl.Expr, text: pl.Expr, start: pl.Expr | None = None, *, wide: bool) -> pl.Expr:
@@ -118,14 +118,9 @@ def _as_texts(scope: Scope, call: Call, arguments: Sequence[Value]) -> list[Valu
 def _replace(scope: Scope, call: Call, arguments: Sequence[Value]) -> Value:
     values = cast_arguments(scope, call, arguments, [TEXT] * 3)
     text, find, replacement = planes_of(values, [TEXT] * 3)
-    constant = arguments[1].constant
-    replaced: pl.Expr
-    if constant == "":
-        replaced = pl.when(replacement.is_not_null()).then(text)
-    elif isinstance(constant, str):
-        replaced = pl.when(replacement.is_not_null()).then(
-            text.str.replace_all(constant, replacement, literal=True)
-        )
+    pattern, constant = arguments[1].constant, arguments[2].constant
+    if isinstance(pattern, str) and pattern and isinstance(constant, str):
+        replaced = text.str.replace_all(pattern, constant, literal=True)
     else:
         replaced = per_unique([text, find, replacement], _replaced, pl.String())
     return of_type(TEXT, replaced, faults_of(values))
