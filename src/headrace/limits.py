@@ -60,6 +60,9 @@ MAX_DELIVERIES: Final = 5
 #: Starts of a task without progress before its range is bisected for the event that kills it.
 STARTS_WITHOUT_PROGRESS: Final = 3
 
+#: Processes of one job on one machine: each takes memory and a place at the commit.
+MAX_INSTANCES: Final = 64
+
 #: A name of a hub, queue, table or job.
 MAX_NAME_CHARS: Final = 64
 

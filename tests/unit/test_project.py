@@ -1,5 +1,7 @@
 """Settings: typed values from headrace.toml, errors with the key's path, secrets that never show."""
 
+import re
+
 import pytest
 
 from headrace.connect.hub import HubSettings
@@ -105,7 +107,6 @@ def test_a_file_that_is_no_text_is_told(tmp_path):
         ("", "jobs.j: give either query"),
         ('query = "a.sql"\nsql = "SELECT 1"', "jobs.j: give either query"),
         ('query = "a.sql"', "jobs.j.query: cannot read"),
-        ('sql = "SELECT id INTO rows FROM papers"\ninstances = 0', "jobs.j.instances: expected 1 or more"),
         ('sql = "SELECT id INTO rows FROM paper"', "Did you mean 'papers'?"),
         ('sql = "SELECT id INTO row FROM papers"', "Did you mean 'rows'?"),
         ('sql = "SELECT doubel(id) AS d INTO rows FROM papers"', "Did you mean 'double'?"),
@@ -185,8 +186,10 @@ partitons = 2
 retention_hours = "long"
 [inputs.c]
 kind = "queue"
-queue = "../c"
 visibility_timeout_s = 0
+[inputs.d]
+kind = "queue"
+queue = "../d"
 [outputs.o]
 kind = "table"
 row_key = "idd"
@@ -201,6 +204,20 @@ instances = "many"
 """
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("partitions = 0", "inputs.papers.partitions: expected a whole number >= 1"),
+        ("partitions = 9999", "inputs.papers.partitions: expected a whole number <= 256"),
+        ("partitions = 'four'", "inputs.papers.partitions: expected a whole number, found a text"),
+        ("retention_hours = -1", "inputs.papers.retention_hours: expected a number >= 0"),
+    ],
+)
+def test_a_number_out_of_its_bounds_is_told_by_its_key(project, setting, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        Project.load(project(f"[inputs.papers]\nkind = 'hub'\n{setting}\n"))
+
+
 def test_all_problems_are_found_at_once_and_no_name_is_blamed_for_its_broken_settings(project):
     check = check_project(project(BROKEN))
     problems = [problem.partition(": ")[0] for problem in check.problems]
@@ -208,10 +225,10 @@ def test_all_problems_are_found_at_once_and_no_name_is_blamed_for_its_broken_set
         "inputs.a.kind",
         "inputs.b.partitons",
         "inputs.b.retention_hours",
+        "inputs.c.visibility_timeout_s",
         "functions.f.model",
         "jobs.three.instances",
-        "inputs.c.queue",
-        "inputs.c.visibility_timeout_s",
+        "inputs.d.queue",
     ]
     by_job = {job.name: job.problems for job in check.jobs}
     assert [problem.partition(": ")[0] for problem in by_job["one"]] == ["outputs.o.row_key"]

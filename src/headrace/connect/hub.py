@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
+from typing import Annotated, overload
 
 import msgspec
 
 from headrace.connect.sink import Prepared, Rows
 from headrace.connect.source import Poll
 from headrace.events.formats.json import encode_lines
+from headrace.limits import MAX_PARTITIONS
 from headrace.local.hub import Hub
 from headrace.local.slices import Slice
 
@@ -27,8 +28,8 @@ class HubSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
     """
 
     hub: str | None = None
-    partitions: int = 4
-    retention_hours: float = 0
+    partitions: Annotated[int, msgspec.Meta(ge=1, le=MAX_PARTITIONS)] = 4
+    retention_hours: Annotated[float, msgspec.Meta(ge=0)] = 0
     key: str | None = None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Annotated, cast
 
 import msgspec
 import polars as pl
@@ -11,7 +11,7 @@ import polars as pl
 from headrace.connect.sink import Prepared, Rows
 from headrace.connect.source import Poll
 from headrace.events.formats.json import encode_rows
-from headrace.limits import MAX_DELIVERIES
+from headrace.limits import MAX_DELIVERIES, MAX_VISIBILITY_TIMEOUT_S
 from headrace.local.namespace import Namespace, Transaction
 from headrace.local.queue import Message, Queue
 
@@ -24,8 +24,8 @@ class QueueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
     """
 
     queue: str | None = None
-    visibility_timeout_s: float = 60
-    max_deliveries: int = MAX_DELIVERIES
+    visibility_timeout_s: Annotated[float, msgspec.Meta(ge=1, le=MAX_VISIBILITY_TIMEOUT_S)] = 60
+    max_deliveries: Annotated[int, msgspec.Meta(ge=1)] = MAX_DELIVERIES
 
 
 class QueueSource:

@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headrace.connect.hub import HubSettings
-from headrace.connect.queue import QueueSettings
 from headrace.connect.table import TableSettings
 from headrace.errors import HeadraceError, UserError, did_you_mean
-from headrace.limits import MAX_PARTITIONS
 from headrace.local.hub import Hub
 from headrace.names import checked_name
 from headrace.project.columns import columns_of
@@ -83,7 +81,7 @@ def _under(path: str, error: Exception) -> str:
 
 
 def _place_problems(loaded: Loaded) -> Iterator[str]:
-    """Yield names and numbers of hubs, queues and tables that cannot be."""
+    """Yield names of hubs, queues and tables that cannot be."""
     sections = {"inputs": loaded.project.inputs, "outputs": loaded.project.outputs}
     for section, tables in sections.items():
         for key, settings in tables.items():
@@ -94,26 +92,6 @@ def _place_problems(loaded: Loaded) -> Iterator[str]:
                 checked_name(place.name, place.kind)
             except UserError as error:
                 yield f"{section}.{key}.{place.kind}: {error}"
-            for name, value, low, high in _bounds(place):
-                if not low <= value <= high:
-                    wanted = f"{low:g} or more" if high == float("inf") else f"{low:g} to {high:g}"
-                    yield f"{section}.{key}.{name}: expected {wanted}, found {value:g}"
-
-
-def _bounds(place: Place) -> list[tuple[str, float, float, float]]:
-    match place.settings:
-        case HubSettings() as hub:
-            return [
-                ("partitions", hub.partitions, 1, MAX_PARTITIONS),
-                ("retention_hours", hub.retention_hours, 0, float("inf")),
-            ]
-        case QueueSettings() as queue:
-            return [
-                ("visibility_timeout_s", queue.visibility_timeout_s, 1, float("inf")),
-                ("max_deliveries", queue.max_deliveries, 1, float("inf")),
-            ]
-        case _:
-            return []
 
 
 # --- jobs -------------------------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ class Project:
                 f"there is no {file}. `headrace new FOLDER` makes a project; `--project PATH` names another"
             ) from None
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"cannot read {file}: {error}") from None
+            raise UserError(f"cannot read {file}: {getattr(error, 'strerror', None) or error}") from None
         try:
             document = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
@@ -122,8 +122,6 @@ class Project:
         settings = self.job(job)
         if (settings.query is None) == (settings.sql is None):
             raise UserError(f'jobs.{job}: give either query = "file.sql" or sql = "SELECT ..."')
-        if settings.instances < 1:
-            raise UserError(f"jobs.{job}.instances: expected 1 or more, found {settings.instances}")
         if settings.sql is not None:
             return settings.sql
         assert settings.query is not None
@@ -131,7 +129,8 @@ class Project:
         try:
             return file.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"jobs.{job}.query: cannot read {file}: {error}") from None
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"jobs.{job}.query: cannot read {file}: {reason}") from None
 
     def run(self, until: str | None = None) -> int:
         """Run all jobs, each instance in a process of its own; returns the worst exit code.

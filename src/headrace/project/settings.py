@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -10,6 +10,7 @@ from headrace.connect.console import ConsoleSettings
 from headrace.connect.hub import HubSettings
 from headrace.connect.queue import QueueSettings
 from headrace.connect.table import TableSettings
+from headrace.limits import MAX_INSTANCES
 
 InputSettings = HubSettings | QueueSettings
 OutputSettings = TableSettings | QueueSettings | HubSettings | ConsoleSettings
@@ -40,7 +41,7 @@ class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     query: str | None = None
     sql: str | None = None
-    instances: int = 1
+    instances: Annotated[int, msgspec.Meta(ge=1, le=MAX_INSTANCES)] = 1
 
 
 class ProjectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,6 +54,6 @@ class PublishSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The HTTP publishing endpoint: `keys` maps key names to shared secrets."""
 
     host: str = "127.0.0.1"
-    port: int = 8710
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8710
     keys: dict[str, str] = {}
-    max_body_bytes: int = 1_048_576
+    max_body_bytes: Annotated[int, msgspec.Meta(ge=1)] = 1_048_576

@@ -54,6 +54,19 @@ def convert(table: Mapping[str, Any], settings: type[Settings], path: str) -> Se
         raise UserError(_explained(str(error), settings, path)) from None
 
 
+#: What a person calls the types of settings.
+_PLAIN_WORDS: Final = {
+    "`str | null`": "a text",
+    "`str`": "a text",
+    "`int`": "a whole number",
+    "`float`": "a number",
+    "`bool`": "true or false",
+    "`array`": "a list",
+    "`object`": "a table",
+    "got": "found",
+}
+
+
 def _explained(problem: str, settings: type, path: str) -> str:
     """Put msgspec's words (``Expected `int`, got `str` - at `$.instances` ``) in terms of the key's path."""
     unknown = re.search(r"unknown field `([^`]*)`", problem)
@@ -62,6 +75,8 @@ def _explained(problem: str, settings: type, path: str) -> str:
         hint = did_you_mean(unknown[1], known) or f"Known keys: {', '.join(known)}"
         return f"{path}.{unknown[1]}: no such setting. {hint}"
     what, _, where = problem.partition(" - at `$")
+    for word, plain in _PLAIN_WORDS.items():
+        what = what.replace(word, plain)
     return f"{path}{where.rstrip('`')}: {what[:1].lower()}{what[1:]}"
 
 
