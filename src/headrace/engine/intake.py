@@ -6,6 +6,7 @@ read the moment it comes, and nothing is handed between threads.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -15,6 +16,7 @@ from headrace.engine.arrivals import Arranger, Arrivals
 from headrace.engine.leases import LeaseKeeper
 from headrace.engine.stages import StageClocks
 from headrace.engine.tasks import Tasks
+from headrace.errors import HeadraceError
 from headrace.faults import crash_point
 from headrace.limits import MAX_BATCH_BYTES
 
@@ -58,17 +60,19 @@ class Intake:
                 self._keepers[poll.input].drop(poll)
 
     def close(self) -> None:
-        """Give back what was read ahead, and end the threads."""
-        try:
+        """Give back what was read ahead, and end the threads.
+
+        An error of reading ahead is nobody's now: whoever reads there again meets it.
+        """
+        with contextlib.suppress(HeadraceError):
             ahead = self._ahead.result() if self._ahead is not None else None
             for poll in ahead.polls if ahead is not None else ():
                 if poll.input in self._competing:
                     self._keepers[poll.input].drop(poll)
                     self._competing[poll.input].release(poll)
-        finally:
-            self._thread.shutdown()
-            for keeper in self._keepers.values():
-                keeper.close()
+        self._thread.shutdown()
+        for keeper in self._keepers.values():
+            keeper.close()
 
     def _read(self, rows: int) -> Arrivals | None:
         with self._clocks.stage("read"):

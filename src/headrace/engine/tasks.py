@@ -7,6 +7,7 @@ read in ever smaller pieces until the event that kills them stands alone; that o
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Final
 
 from headrace.clock import Clock
 from headrace.connect.source import OrderedSource, Poll
-from headrace.errors import Transient
+from headrace.errors import HeadraceError, Transient
 from headrace.limits import STARTS_WITHOUT_PROGRESS
 from headrace.local.namespace import Transaction
 from headrace.local.ownership import Ownership
@@ -203,8 +204,9 @@ class Tasks:
         return True
 
     def release(self) -> None:
-        """Give all tasks back; what ended well does not count as a start without progress."""
+        """Give all tasks back; what ended in order does not count as a start without progress."""
         for task in self.owned:
-            self._progress.forget_starts(self._job, task.name)
+            with contextlib.suppress(HeadraceError):  # a disk that failed has said so already
+                self._progress.forget_starts(self._job, task.name)
             task.ownership.release()
         self.owned.clear()
