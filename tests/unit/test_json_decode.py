@@ -330,6 +330,16 @@ def test_a_batch_with_a_new_schema_is_not_read_line_by_line() -> None:
     assert sum(read) < 100
 
 
+def test_a_record_now_and_then_does_not_keep_flat_events_from_the_typed_reader() -> None:
+    flat = [b'{"a":%d}' % n for n in range(2000)]
+    decoder = JsonDecoder()
+    decoder.decode([b'{"a":1,"r":{}}'] * 2000)
+    decoder.decode(flat)
+    with mock.patch.object(json_decode, "read_structs") as structs:
+        assert decoder.decode(flat).batch.height == 2000
+    structs.assert_not_called()
+
+
 def test_an_event_with_too_many_keys_is_refused() -> None:
     body = ("{" + ",".join(f'"k{n}":1' for n in range(MAX_EVENT_KEYS + 1)) + "}").encode()
     assert reason(body) == "more than 10000 keys"

@@ -53,7 +53,7 @@ def read_field(name: str, values: list[Any]) -> Field:
     return Field(planes, present)
 
 
-def _series(name: str, plane: ValueType, values: list[Any] | pl.Series) -> pl.Series:
+def _series(name: str, plane: ValueType, values: list[Any]) -> pl.Series:
     return pl.Series(Column(name, ()).physical(plane), values, DTYPES[plane])
 
 
@@ -64,7 +64,8 @@ def _read_texts(name: str, values: list[Any], present: NDArray[np.bool_]) -> Fie
     lines = Lines.of(raws)
     first = lines.buffer[lines.starts]
     texts = lines.joined.decode().split("\n")
-    planes, are_nested = [], np.zeros(len(rows), np.bool_)
+    planes: list[pl.Series] = []
+    are_nested = np.zeros(len(rows), np.bool_)
     for plane, byte in _NESTED.items():
         are = first == byte
         if are.any():

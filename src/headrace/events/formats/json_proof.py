@@ -58,6 +58,7 @@ _PLANE_KIND: Final = {
 }
 
 _QUOTE, _BACKSLASH, _COLON, _SPACE, _LOWER_U, _LOWER_D = b'"\\: ud'
+
 #: Below it every integer is a float of its own.
 _EXACT: Final = 2.0**53
 
@@ -91,16 +92,9 @@ class Survey:
 
     def per_line(self) -> Positions:
         """Return the same for each line: one row a line."""
-        counts = [self.lines.per_line(self.keys[self.of_kind(kind)]) for kind in range(_KINDS)]
-        return np.stack(
-            [
-                *counts,
-                self.lines.per_line(
-                    np.setdiff1d(positions(self.lines.buffer, _QUOTE), self.escaped, assume_unique=True)
-                ),
-            ],
-            axis=1,
-        )
+        quotes = np.setdiff1d(positions(self.lines.buffer, _QUOTE), self.escaped, assume_unique=True)
+        of_kinds = [self.keys[self.of_kind(kind)] for kind in range(_KINDS)]
+        return np.stack([self.lines.per_line(places) for places in (*of_kinds, quotes)], axis=1)
 
 
 def survey(lines: Lines) -> Survey:
@@ -222,9 +216,8 @@ def _tell_integers(seen: Survey, floats: NDArray[np.float64], bad: Mask, integer
         return
     floats, whole = floats[:, suspects], whole[:, suspects]
     as_integers = np.count_nonzero(~np.isnan(floats), axis=0) - _fractions_in(seen, suspects)
-    all_are = (as_integers == np.count_nonzero(whole, axis=0)) & (np.abs(floats) < _EXACT).all(
-        axis=0, where=whole
-    )
+    small = (np.abs(floats) < _EXACT).all(axis=0, where=whole)
+    all_are = small & (as_integers == np.count_nonzero(whole, axis=0))
     integers[suspects[all_are]] = True
     bad[suspects[~all_are & (as_integers != 0)]] = True
 

@@ -34,7 +34,7 @@ def read_typed(lines: Lines, schema: Schema) -> Reading | None:
     """Read lines of scalars with Polars, and prove that nothing was lost; None when it refuses the batch."""
     try:
         frame = pl.read_ndjson(lines.joined, schema=schema.dtypes)
-    except pl.exceptions.ComputeError:
+    except pl.exceptions.PolarsError:
         return None
     if frame.height != lines.count:
         return None

@@ -19,7 +19,7 @@ from headrace.events.formats.json_exact import LINE, MAX_BIGINT, MIN_BIGINT, NES
 _MAX_NAMES: Final = 1_000
 
 #: The share of texts from which on values of other types in a column are worth a second reading.
-_MAIN_SHARE: Final = 0.9
+_TEXT_SHARE: Final = 0.9
 
 #: Types that the typed reader can read into one column, as floats, and tell apart afterwards.
 _NUMBERS: Final = {ValueType.BIGINT, ValueType.FLOAT}
@@ -37,7 +37,7 @@ _ACCEPTED: Final[dict[ValueType, Any]] = {
 
 @dataclass(frozen=True)
 class Schema:
-    """How many values of each type each name had when it was last seen; none for a name that was NULL."""
+    """How many values of each type each name had when it was last seen; none if all it had was NULL."""
 
     counts: Mapping[str, Mapping[ValueType, int]] = field(default_factory=dict)
 
@@ -48,7 +48,9 @@ class Schema:
             if values.name != LINE:
                 name, plane = name_and_plane(values.name)
                 seen.setdefault(name, {})[plane] = len(values) - values.null_count()
-        merged = {**{name: {} for name in nulls}, **self.counts, **seen}
+        # A name that was not seen now must not keep a type that bars the typed reader.
+        known = {name: counts if _main(counts) else {} for name, counts in self.counts.items()}
+        merged = {**{name: {} for name in nulls}, **known, **seen}
         if len(merged) > _MAX_NAMES:
             merged = dict(islice(seen.items(), _MAX_NAMES))
         learned = Schema(merged)
@@ -95,7 +97,7 @@ def _main(counts: Mapping[ValueType, int]) -> ValueType | None:
     """Return the type to read a column as when others are few and can be told apart afterwards."""
     if counts.keys() == _NUMBERS:
         return ValueType.FLOAT
-    if counts.get(ValueType.TEXT, 0) >= _MAIN_SHARE * sum(counts.values()) > 0:
+    if counts.get(ValueType.TEXT, 0) >= _TEXT_SHARE * sum(counts.values()) > 0:
         return ValueType.TEXT
     only, *others = counts or [None]
     return None if others or only in NESTED else only
