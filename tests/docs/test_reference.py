@@ -104,6 +104,11 @@ def test_the_figures_of_the_shipped_model_are_its_own():
     assert tuple(cell.replace(" ", "") for cell in row[1:]) == figures
 
 
+def test_every_public_name_of_the_package_is_on_the_page_of_python():
+    text = (DOCS / "python.md").read_text("utf-8")
+    assert [name for name in hr.__all__ if f"hr.{name}" not in text] == []
+
+
 @pytest.mark.parametrize("page", [*PAGES, *LISTED], ids=lambda page: page.parent.name + "/" + page.name)
 def test_every_link_leads_somewhere(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
