@@ -9,8 +9,9 @@ from dataclasses import replace
 from datetime import datetime
 
 import polars as pl
+import pytest
 
-from headrace.events.batch import HIDDEN, Batch, Column, ValueType
+from headrace.events.batch import HIDDEN, ORIGIN, Batch, Column, ValueType
 from headrace.events.formats.json import JsonDecoder, encode_lines, encode_rows, from_rows
 
 
@@ -90,6 +91,13 @@ def test_hidden_columns_are_not_written_and_chosen_ones_in_their_order() -> None
     hidden, a, b = batch.columns[1], batch.columns[0], batch.columns[2]
     assert encode_rows(batch, [b, hidden, a]).to_list() == ['{"b":3,"a":1}']
     assert encode_rows(batch, []).to_list() == ["{}"]
+
+
+@pytest.mark.parametrize("height", [0, 1, 3])
+def test_rows_whose_columns_are_null_throughout_are_as_many_texts(height: int) -> None:
+    batch = Batch(pl.DataFrame({ORIGIN: range(height)}), (Column("a", ()), Column("b", ())))
+    assert encoded(batch) == ['{"a":null,"b":null}'] * height
+    assert encode_lines(batch).count(b"\n") == max(0, height - 1)
 
 
 def test_rows_are_separated_by_newlines() -> None:
