@@ -12,10 +12,11 @@ from typing import Annotated, overload
 
 import msgspec
 
-from headrace.connect.sink import Prepared, Rows
+from headrace.connect.event_files import in_blocks
+from headrace.connect.sink import Prepared, Rows, too_large
 from headrace.connect.source import Poll
-from headrace.events.formats.json import encode_lines
-from headrace.limits import MAX_PARTITIONS
+from headrace.events.formats.json import encode_rows
+from headrace.limits import MAX_KEY_CHARS, MAX_PARTITIONS, MAX_PUBLISH_BYTES
 from headrace.local.hub import Hub
 from headrace.local.slices import Slice
 
@@ -87,14 +88,27 @@ class HubSink:
         self._hub, self._key = hub, key
 
     def prepare(self, rows: Rows) -> Prepared[bytes]:
-        """Encode the rows as JSON lines."""
-        return Prepared(encode_lines(rows.batch), rows.batch.height)
+        """Encode the rows as JSON lines; one that is too large for an event fails."""
+        texts = encode_rows(rows.batch)
+        return Prepared(str(texts.str.join("\n").item()).encode(), rows.batch.height, too_large(texts))
 
     def deliver(self, block: bytes, producer: str, sequence: int) -> None:
-        """Publish the rows; a sequence that the hub has already is acknowledged without being stored."""
+        """Publish the rows; a sequence that the hub has already is acknowledged without being stored.
+
+        What is too much for one call goes in several, cut at the same places each time, and each a producer
+        of its own: a crash between two of them loses and doubles nothing.
+        """
         bodies = block.split(b"\n")
-        keys = None if self._key is None else [key_of(body, self._key) for body in bodies]
-        self._hub.publish_bodies(bodies, producer=producer, sequence=sequence, keys=keys)
+        for part, some in enumerate(in_blocks(bodies, len(bodies), MAX_PUBLISH_BYTES)):
+            keys = None if self._key is None else [self._key_of(body) for body in some]
+            name = f"{producer}:{part}" if part else producer
+            self._hub.publish_bodies(some, producer=name, sequence=sequence, keys=keys)
+
+    def _key_of(self, body: bytes) -> str | None:
+        """Return a row's partition key; equal values stay equal when they are cut to what a key may have."""
+        assert self._key is not None
+        key = key_of(body, self._key)
+        return None if key is None else key[:MAX_KEY_CHARS]
 
     def close(self) -> None:
         """Close the hub."""

@@ -8,7 +8,7 @@ from typing import Annotated, cast
 import msgspec
 import polars as pl
 
-from headrace.connect.sink import Prepared, Rows
+from headrace.connect.sink import Prepared, Rows, too_large
 from headrace.connect.source import Poll
 from headrace.events.formats.json import encode_rows
 from headrace.limits import MAX_DELIVERIES, MAX_VISIBILITY_TIMEOUT_S
@@ -85,9 +85,10 @@ class QueueSink:
         self._queue = queue
 
     def prepare(self, rows: Rows) -> Prepared[object]:
-        """Encode each row as JSON."""
-        bodies = [text.encode() for text in encode_rows(rows.batch).to_list()]
-        return Prepared(bodies, len(bodies))
+        """Encode each row as JSON; one that is too large for a message fails."""
+        texts = encode_rows(rows.batch)
+        bodies = [text.encode() for text in texts.to_list()]
+        return Prepared(bodies, len(bodies), too_large(texts))
 
     def write(self, tx: Transaction, prepared: Prepared[object]) -> None:
         """Send the messages."""

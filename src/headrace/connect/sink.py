@@ -15,6 +15,7 @@ from typing import Generic, Protocol, TypeVar, runtime_checkable
 import polars as pl
 
 from headrace.events.batch import Batch
+from headrace.limits import MAX_EVENT_BYTES
 from headrace.local.namespace import Transaction
 
 Payload = TypeVar("Payload")
@@ -35,6 +36,15 @@ class Prepared(Generic[Payload]):
     payload: Payload
     rows: int
     failures: Mapping[int, str] = field(default_factory=dict)
+
+
+def too_large(texts: pl.Series) -> dict[int, str]:
+    """Return the rows whose encoded text no hub and no queue takes, and why."""
+    sizes = texts.str.len_bytes()
+    return {
+        row: f"the row has {sizes[row]:,} bytes, more than the {MAX_EVENT_BYTES:,} of one event"
+        for row in (sizes > MAX_EVENT_BYTES).arg_true().to_list()
+    }
 
 
 @runtime_checkable
