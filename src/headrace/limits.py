@@ -48,7 +48,8 @@ MAX_SCRIPT_BYTES: Final = 256 * 1024
 #: Nesting of expressions in a query: the parser recurses (3,000 parentheses overflow the stack).
 MAX_QUERY_DEPTH: Final = 100
 
-#: Nodes of a bound expression: BETWEEN and simple CASE write their operand out again, which can explode.
+#: Nodes that binding a SELECT writes out again: BETWEEN and simple CASE repeat their operand, calls of models
+#: the conditions that guard them. Nested, such copies grow without bound.
 MAX_QUERY_NODES: Final = 50_000
 
 #: Calls of models and functions in one SELECT: each adds a hidden column and its condition.

@@ -36,18 +36,13 @@ _TAILS: Final[dict[str, tuple[str, str]]] = {
         "SELECT has no ORDER BY: the rows of a stream come in the order of their time",
         "Inside a window, TopOne and CollectTop take an order: TopOne() OVER (ORDER BY ...).",
     ),
-    "LIMIT": (
-        "SELECT has no LIMIT: a stream has no end",
-        "Inside a window, CollectTop(n) takes the first n rows.",
-    ),
-    "OFFSET": (
-        "SELECT has no OFFSET: a stream has no end",
-        "Inside a window, CollectTop(n) takes the first n rows.",
-    ),
-    "FETCH": (
-        "SELECT has no FETCH: a stream has no end",
-        "Inside a window, CollectTop(n) takes the first n rows.",
-    ),
+    **{
+        word: (
+            f"SELECT has no {word}: a stream has no end",
+            "Inside a window, CollectTop(n) OVER (ORDER BY ...) takes the first n rows.",
+        )
+        for word in ("LIMIT", "OFFSET", "FETCH")
+    },
     "EXCEPT": (
         "there is no EXCEPT in this language",
         "LEFT JOIN the other stream and keep rows where it IS NULL.",
@@ -120,7 +115,7 @@ class Headrace(Dialect):
         # --- SELECT ---------------------------------------------------------------------------------------
 
         def _query(self) -> exp.Expr:
-            """Return a SELECT, or a flat Union of several."""
+            """Return a SELECT, or a flat Union of several; as UNION keeps duplicates, ALL changes nothing."""
             start = self._curr.start
             queries = [self._select_or_enclosed()]
             while self._match(TokenType.UNION):
@@ -151,17 +146,17 @@ class Headrace(Dialect):
                 raise self.missing("INTO or FROM" if not select.args.get("into") else "FROM")
             select.set("source", self._source())
             select.set("joins", self._joins())
+            clause_start = self._curr.start
             if self._match(TokenType.WHERE):
-                where_start = self._prev.start
-                select.set("where", self.located(exp.Where(this=self.expression_above()), where_start))
+                select.set("where", self.located(exp.Where(this=self.expression_above()), clause_start))
+            clause_start = self._curr.start
             if self._match(TokenType.GROUP_BY):
-                group_start = self._prev.start
                 self.need_word("BY")
                 keys = self.separated(self.expression_above)
-                select.set("group", self.located(exp.Group(expressions=keys), group_start))
+                select.set("group", self.located(exp.Group(expressions=keys), clause_start))
+            clause_start = self._curr.start
             if self._match(TokenType.HAVING):
-                having_start = self._prev.start
-                select.set("having", self.located(exp.Having(this=self.expression_above()), having_start))
+                select.set("having", self.located(exp.Having(this=self.expression_above()), clause_start))
             return self.located(select, start)
 
         def _refuse_quantifier(self) -> None:

@@ -67,7 +67,6 @@ class _Site:
     call: UserCall
     arguments: tuple[Expression, ...]
     conditions: list[Expression] | None
-    level: int = 0
 
     @property
     def column(self) -> str:
@@ -171,9 +170,13 @@ class _Stage:
         levels: dict[str, int] = {}
         for site in self.made:
             needs = (*site.arguments, *(site.conditions or ()))
-            site.level = 1 + max((levels.get(name, 0) for part in needs for name in columns(part)), default=0)
-            levels[site.column] = site.level
-        for _, group in groupby(sorted(self.made, key=lambda site: site.level), lambda site: site.level):
+            below = (levels.get(name, 0) for part in needs for name in columns(part))
+            levels[site.column] = 1 + max(below, default=0)
+
+        def level(site: _Site) -> int:
+            return levels[site.column]
+
+        for _, group in groupby(sorted(self.made, key=level), level):
             calls = tuple(
                 EffectCall(site.column, site.call.function, site.arguments, site.when, site.call.span)
                 for site in group

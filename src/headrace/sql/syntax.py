@@ -82,11 +82,13 @@ _REFUSED: Final[dict[TokenType, tuple[str, str]]] = {
     TokenType.STAR: ("* stands only alone in a SELECT list or in COUNT(*)", ""),
 }
 
-
 _SIGN_ADVICE: Final = {
     TokenType.DPIPE: "Texts are joined with + or CONCAT.",
     TokenType.EQ: "Equality is one =.",
 }
+
+#: Characters of a misplaced token that an error shows.
+_TEXT_SHOWN: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,12 @@ def place(node: exp.Expr) -> Span:
 
 
 class ExpressionParser(Parser):
-    """Reads expressions; every node carries its `start`, `end` (exclusive) and `height` in `meta`."""
+    """Reads expressions into sqlglot's nodes.
+
+    Every node carries in `meta` its `start` and `end` (exclusive) in the script, the `height` of the
+    expressions in it, and `enclosed` if it stood in parentheses, which have no node of their own. AND and OR
+    are flat: their operands are `expressions`.
+    """
 
     _nesting = 0
 
@@ -131,7 +138,7 @@ class ExpressionParser(Parser):
         return Span(end, end + 1)
 
     def located(self, node: Node, start: int) -> Node:
-        """Return `node`, read from `start` up to the last token; it is as high as the highest node in it."""
+        """Return `node`, read from `start` up to the last token, as high as what is in it."""
         height = 0
         for child in node.iter_expressions():
             height = max(height, child.meta["height"])
@@ -155,11 +162,11 @@ class ExpressionParser(Parser):
         if not self._curr:
             return self.error(f"{what} is missing at the end")
         advice = _SIGN_ADVICE.get(self._curr.token_type, "")
-        previous = self._prev.text if self._prev else ""
-        for word in (self._curr.text, previous):
-            if not advice and len(word) > 2 and word.upper() not in RESERVED:
-                advice = did_you_mean(word, words)
-        return self.error(f"expected {what} here, not {self._curr.text[:40]!r}", advice=advice)
+        for token in (self._curr, self._prev):
+            if not advice and token.token_type is TokenType.VAR and len(token.text) > 2:
+                advice = did_you_mean(token.text, words)
+        found = self.sql[self._curr.start : self._curr.end + 1]
+        return self.error(f"expected {what} here, not {found[:_TEXT_SHOWN]!r}", advice=advice)
 
     def need(self, token_type: TokenType, what: str) -> Token:
         """Step over a token of `token_type`, or raise that `what` is expected."""
@@ -222,7 +229,10 @@ class ExpressionParser(Parser):
     # --- operators ----------------------------------------------------------------------------------------
 
     def expression_above(self, lowest: int = _OR) -> exp.Expr:
-        """Return an expression whose operators rank at least `lowest`."""
+        """Return an expression whose operators rank at least `lowest`.
+
+        Operators wait until one comes that does not bind more tightly, so long chains need no recursion.
+        """
         waiting: list[_Waiting] = []
         while True:
             if prefix := _PREFIX.get(self._curr.token_type):
@@ -325,7 +335,7 @@ class ExpressionParser(Parser):
         if token.token_type in _REFUSED:
             problem, advice = _REFUSED[token.token_type]
             raise self.error(problem, advice=advice)
-        if token.token_type is TokenType.DPIPE or token.text.upper() not in RESERVED:
+        if token.text.upper() not in RESERVED:
             raise self.missing("an expression")
         advice = f"Write [{token.text}] for a column of that name."
         if self._prev.token_type is TokenType.COMMA:
