@@ -26,9 +26,9 @@ REACHABLE: Final = {
 CALM_SHARE: Final = 0.25
 POWER_CUT_SHARE: Final = 0.03
 
-#: The share of starts that are told to die at a named point, at which passage at the latest (early ones are
-#: likelier), and how long they are otherwise left alone so that they come to it.
-ARMED_SHARE: Final = 0.6
+#: The share of starts that are told to die at a named point (a publisher has only two), at which passage at
+#: the latest (early ones are likelier), and how long they are otherwise left alone so that they come to it.
+ARMED_SHARE: Final = {PUBLISHER: 0.3, JOBS[0]: 0.7, JOBS[1]: 0.7}
 MOST_HITS: Final = 20
 PATIENCE_S: Final = 15.0
 
@@ -49,6 +49,26 @@ _ASK_AGAIN_S: Final = 0.05
 _SHARE_EVERY_S: Final = 0.05
 
 
+@dataclass(frozen=True, slots=True)
+class _Period:
+    """What a period brings at its end, drawn at its beginning."""
+
+    end_ns: int
+    drawn: float
+    victim: Member
+    newborn: bool
+
+    @property
+    def calm(self) -> bool:
+        """Whether nothing happens."""
+        return self.drawn < CALM_SHARE
+
+    @property
+    def power_cut(self) -> bool:
+        """Whether everything dies at once."""
+        return CALM_SHARE <= self.drawn < CALM_SHARE + POWER_CUT_SHARE
+
+
 @dataclass(slots=True)
 class Disturbance:
     """Kills processes of a pipeline until `wanted` have died and every point was hit, or twice as many died.
@@ -65,18 +85,19 @@ class Disturbance:
     at_random: int = 0
     power_cuts: int = 0
     unexpected: list[str] = field(default_factory=list)
-    _chance: random.Random = field(init=False)
-    _drawn: float = 0
-    _newborn: bool = False
-    _victim: Member = field(init=False)
-    _fault_ns: int = 0
+    _chances: dict[str, random.Random] = field(default_factory=dict)
+    _period: _Period = field(init=False)
     _share_ns: int = 0
     _killed_ns: int = 0
 
     def __post_init__(self) -> None:
-        self._chance = random.Random(self.seed)  # noqa: S311 - a schedule, not a secret
         self._killed_ns = self.clock.monotonic_ns()
         self._begin_period()
+
+    def _chance(self, purpose: str) -> random.Random:
+        """Return the dice for one purpose: they fall the same however often others are thrown."""
+        dice = random.Random(f"{self.seed}/{purpose}")  # noqa: S311 - a schedule, not a secret
+        return self._chances.setdefault(purpose, dice)
 
     @property
     def kills(self) -> int:
@@ -88,11 +109,8 @@ class Disturbance:
         while not self._done():
             self.pipeline.check_time()
             self._replace_dead()
-            if self.clock.monotonic_ns() >= self._fault_ns:
-                if self._strike():
-                    self._begin_period()
-                else:
-                    self._fault_ns += int(_ASK_AGAIN_S * 1e9)
+            if self.clock.monotonic_ns() >= self._period.end_ns and self._strike():
+                self._begin_period()
             self._let_events_flow()
             self.clock.sleep(_LOOK_S)
         self._heal()
@@ -107,25 +125,28 @@ class Disturbance:
         return self.kills >= (self.wanted if every_point else 2 * self.wanted)
 
     def _begin_period(self) -> None:
-        self._drawn, self._newborn = self._chance.random(), self._chance.random() < NEWBORN_SHARE
-        self._victim = self._chance.choice(self.pipeline.fleet.members)
-        period_s = self._chance.uniform(SHORTEST_PERIOD_S, LONGEST_PERIOD_S)
-        self._fault_ns = self.clock.monotonic_ns() + int(period_s * 1e9)
+        chance = self._chance("periods")
+        length_s = chance.uniform(SHORTEST_PERIOD_S, LONGEST_PERIOD_S)
+        self._period = _Period(
+            end_ns=self.clock.monotonic_ns() + int(length_s * 1e9),
+            drawn=chance.random(),
+            victim=chance.choice(self.pipeline.fleet.members),
+            newborn=chance.random() < NEWBORN_SHARE,
+        )
 
     def _strike(self) -> bool:
         """Do what this period brings; false while its victim still starts."""
-        if self._drawn < CALM_SHARE:
-            return True
-        if self._drawn < CALM_SHARE + POWER_CUT_SHARE:
+        period = self._period
+        armed = period.victim.armed and self.pipeline.fleet.age_s(period.victim) < PATIENCE_S
+        if period.power_cut:
             self.power_cuts += 1
             self._kill(self.pipeline.fleet.members)
-            return True
-        if self._victim.armed and self.pipeline.fleet.age_s(self._victim) < PATIENCE_S:
-            return True
-        if self._newborn or self._works(self._victim):
-            self._kill([self._victim])
-            return True
-        return False
+        elif not period.calm and not armed:
+            if not period.newborn and not self._works(period.victim):
+                self.clock.sleep(_ASK_AGAIN_S)
+                return False
+            self._kill([period.victim])
+        return True
 
     def _works(self, member: Member) -> bool:
         """Tell whether a process has finished starting."""
@@ -161,13 +182,17 @@ class Disturbance:
 
     def _start(self, member: Member) -> None:
         """Start a process again, often with the point that was hit least, so that each has its turn."""
-        armed = None
-        if self._chance.random() < ARMED_SHARE or self._overtime:
-            points = REACHABLE[member.target]
-            fewest = min(self.by_point[point] for point in points)
-            armed = self._chance.choice([point for point in points if self.by_point[point] == fewest])
-        hits = 1 if self._overtime else int(MOST_HITS ** self._chance.random())
-        self.pipeline.fleet.start(member, armed, hits)
+        chance = self._chance(member.name)
+        points = REACHABLE[member.target]
+        fewest = min(self.by_point[point] for point in points)
+        point = chance.choice([point for point in points if self.by_point[point] == fewest])
+        hits = int(MOST_HITS ** chance.random())
+        if self._overtime:
+            self.pipeline.fleet.start(member, point)
+        elif chance.random() < ARMED_SHARE[member.target]:
+            self.pipeline.fleet.start(member, point, hits)
+        else:
+            self.pipeline.fleet.start(member)
 
     def _let_events_flow(self) -> None:
         """Let as large a share of the events through as there were kills, evenly between two of them."""

@@ -91,6 +91,7 @@ class Fleet:
         lines = []
         for member in self.members:
             state = "running" if member.alive else f"exit code {member.exit_code}"
+            state = "not started" if member.process is None else state
             armed = f", armed with {member.armed}" if member.armed else ""
             lines.append(f"  {member.name}: {state}{armed}. {member.said()}".rstrip())
         return "\n".join(lines)
