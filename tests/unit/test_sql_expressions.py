@@ -67,17 +67,20 @@ def test_a_literal_has_the_value_and_type_that_are_written(written, expected, ty
     assert type(literal.value) is type(expected)
 
 
+@settings(deadline=None)
 @given(st.integers(-(2**63), 2**63 - 1))
 def test_every_bigint_can_be_written(number):
     assert value(str(number)) == Literal(number, ValueType.BIGINT)
 
 
+@settings(deadline=None)
 @given(st.floats(0, allow_infinity=False, allow_nan=False))
 def test_every_float_can_be_written(number):
     written = repr(number)
     assert value(written if "e" in written or "." in written else f"{written}.0").value == number
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8")))
 def test_every_text_can_be_written(content):
     assert value("'" + content.replace("'", "''") + "'") == Literal(content, ValueType.TEXT)
@@ -102,6 +105,7 @@ def grouped(parts):
     return whole
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([op for rank in RANKS for op in rank]), max_size=12), st.data())
 def test_value_operators_rank_as_in_t_sql(operators, data):
     operands = [
@@ -124,6 +128,7 @@ PREDICATES = [
 ]
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["AND", "OR"]), st.integers(0, 2), st.sampled_from(PREDICATES)),
@@ -299,7 +304,7 @@ def test_values_and_conditions_do_not_mix():
             value(f"({written})")
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.sampled_from("ab"), st.sampled_from(["/* c */", "-- c\n", "\t", "\r\n", "/* a /* b */ c */"]))
 def test_comments_and_blanks_change_nothing(name, gap):
     assert value(f"{gap}{name}{gap}+{gap}1{gap}") == Binary(
