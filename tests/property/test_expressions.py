@@ -134,6 +134,7 @@ NAMES = {
     ValueType.ARRAY: "array",
 }
 
+
 def implicit(value: Any, to: str) -> Any:
     return cast(value, to, explicit=False)
 
@@ -166,6 +167,18 @@ def arithmetic(operator: str, left: Any, right: Any) -> Any:
         return abs(left) % abs(right) * (-1 if left < 0 else 1)
     plain = {"+": lambda: left + right, "-": lambda: left - right, "*": lambda: left * right}
     return check(plain[operator]() if operator in plain else left / right)
+
+
+def unary(operator: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if operator == "-":
+        return check(-number(value))
+    if kind(value) == "bit":
+        return not value
+    if kind(value) not in {"bigint", "text"}:
+        raise Fails
+    return ~implicit(value, "bigint")
 
 
 def bitwise(operator: str, left: Any, right: Any) -> Any:
@@ -303,38 +316,27 @@ class Row:
                 base = self.value(node.base)
                 return base.get(node.name) if isinstance(base, dict) else None
             case Cast():
-                try:
-                    return cast(self.value(node.operand), NAMES[node.type])
-                except Fails:
-                    if node.safe and not self.fails(node.operand):
-                        return None
-                    raise
+                return self.cast(node)
             case Case():
                 return self.case(node)
             case Binary(operator="+" | "-" | "*" | "/" | "%"):
                 return arithmetic(node.operator, self.value(node.left), self.value(node.right))
             case Binary(operator="&" | "|" | "^"):
                 return bitwise(node.operator, self.value(node.left), self.value(node.right))
-            case Unary(operator="-"):
-                value = self.value(node.operand)
-                return None if value is None else check(-number(value))
-            case Unary(operator="~"):
-                value = self.value(node.operand)
-                if value is None or kind(value) == "bit":
-                    return None if value is None else not value
-                if kind(value) not in {"bigint", "text"}:
-                    raise Fails
-                return ~implicit(value, "bigint")
+            case Unary():
+                return unary(node.operator, self.value(node.operand))
             case Call():
                 return FUNCTIONS[node.function](self, *node.arguments)
         raise AssertionError(node)
 
-    def fails(self, node: Expression) -> bool:
+    def cast(self, node: Cast) -> Any:
+        value = self.value(node.operand)
         try:
-            self.value(node)
+            return cast(value, NAMES[node.type])
         except Fails:
-            return True
-        return False
+            if node.safe:
+                return None
+            raise
 
     def case(self, node: Case) -> Any:
         results = [then for _, then in node.branches] + [node.otherwise]
@@ -574,17 +576,38 @@ FUNCTIONS: dict[str, Any] = {
 INTEGERS = [0, 1, -1, 2, 3, 7, -7, 10, 60, 2**53 + 1, MAX, MIN]
 FLOATS = [0.0, -0.0, 0.5, -0.5, 1.0, 2.5, -2.5, 0.1, 123.9995, 2.0**53, 1e16, -9.3e18, 1e300]
 TEXTS = [
-    "", "a", "Ab ", " b", "5", "-7", "2.5", "1e3", "NaN", "true", "a%b", "\u00df", "x\U0001f600y", "\u03a3\u03a3",
-    "2026-03-02T08:00:59.1234567Z", "2026-03-03", "2024-02-29 23:59:59+01:30", "2026-02-30",
+    "",
+    "a",
+    "Ab ",
+    " b",
+    "5",
+    "-7",
+    "2.5",
+    "1e3",
+    "NaN",
+    "true",
+    "a%b",
+    "\u00df",
+    "x\U0001f600y",
+    "\u03a3\u03a3",
+    "2026-03-02T08:00:59.1234567Z",
+    "2026-03-03",
+    "2024-02-29 23:59:59+01:30",
+    "2026-02-30",
 ]
 DATETIMES = [
-    datetime(2026, 3, 2, 8, 0, 59, 123_456, UTC), datetime(2024, 2, 29, tzinfo=UTC),
-    datetime(2026, 1, 31, 23, 59, 59, 999_999, UTC), datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC),
+    datetime(2026, 3, 2, 8, 0, 59, 123_456, UTC),
+    datetime(2024, 2, 29, tzinfo=UTC),
+    datetime(2026, 1, 31, 23, 59, 59, 999_999, UTC),
+    datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC),
     datetime(9999, 12, 31, tzinfo=UTC),
 ]
 SCALARS = st.sampled_from([True, False, *INTEGERS, *FLOATS, *TEXTS])
 ANYTHING = st.one_of(
-    SCALARS, st.none(), st.sampled_from(DATETIMES), st.lists(SCALARS, max_size=2),
+    SCALARS,
+    st.none(),
+    st.sampled_from(DATETIMES),
+    st.lists(SCALARS, max_size=2),
     st.dictionaries(st.sampled_from("ab"), st.one_of(SCALARS, st.none(), st.just({"a": 1})), max_size=2),
 )
 ROWS = st.fixed_dictionaries(
@@ -597,12 +620,13 @@ ROWS = st.fixed_dictionaries(
     },
 )
 TYPE_OF = {bool: ValueType.BIT, int: ValueType.BIGINT, float: ValueType.FLOAT, str: ValueType.TEXT}
+M = ColumnRef("m")
 KINDS = {
     "number": ([ColumnRef("n")], [*INTEGERS[:8], 2.5, -0.5, None]),
     "count": ([ColumnRef("n")], [-1, 0, 1, 2, 3, 5, 1.9]),
     "text": ([ColumnRef("s")], ["a", "b", "Ab ", "5", "x\U0001f600", "", None]),
     "moment": ([ColumnRef("t")], ["2026-03-02T08:00:00Z"]),
-    "any": ([ColumnRef("m"), FieldRef(ColumnRef("m"), "a"), FieldRef(FieldRef(ColumnRef("m"), "b"), "a")], [1]),
+    "any": ([M, FieldRef(M, "a"), FieldRef(FieldRef(M, "b"), "a")], [1]),
 }
 CALLS = {
     "number": {
@@ -646,7 +670,8 @@ def expressions(draw: st.DrawFn, kind: str = "any", depth: int = 3) -> Expressio
         return Binary("+", draw(expressions(kind, depth - 1)), draw(expressions(kind, depth - 1)))
     function, wanted = draw(st.sampled_from(list(CALLS[kind].items())))
     part = Literal(draw(st.sampled_from(PARTS)), ValueType.TEXT)
-    return Call(function, tuple(part if want == "part" else draw(expressions(want, depth - 1)) for want in wanted))
+    arguments = [part if want == "part" else draw(expressions(want, depth - 1)) for want in wanted]
+    return Call(function, tuple(arguments))
 
 
 @st.composite

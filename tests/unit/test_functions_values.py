@@ -1,4 +1,4 @@
-"""Conversions, conditionals, records and arrays, and the examples of the catalogue."""
+"""Conversions, conditionals, records and arrays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from headrace.engine.operators.project import project
 from headrace.events.batch import Batch, Column, ValueType
 from headrace.events.formats.json import from_rows, rows
 from headrace.sql.bind import bind
-from headrace.sql.catalogue import Signature, all_signatures
+from headrace.sql.catalogue import all_signatures
 from headrace.sql.plan import Project
 
 
@@ -79,17 +79,18 @@ def test_a_cast_converts_as_the_table_of_conversions_says(expression: str, expec
 @pytest.mark.parametrize(
     "cast",
     [
-        "word AS bigint", "word AS float", "word AS bit", "word AS datetime", "word AS record", "word AS array",
-        "half AS bigint", "big AS bigint", "nan AS float", "inf AS float", "huge AS float", "hex AS bigint",
-        "huge AS bigint", "two AS bit", "moment AS bigint", "moment AS float", "moment AS bit", "moment AS record",
-        "doc AS bigint", "doc AS array", "list AS record", "list AS datetime", "number AS datetime",
-        "number AS record", "yes AS datetime", "jsonlist AS record", "jsondoc AS array", "twice AS record",
+        "word AS bigint", "word AS float", "word AS bit", "word AS datetime", "word AS record",
+        "word AS array", "half AS bigint", "big AS bigint", "nan AS float", "inf AS float",
+        "huge AS float", "hex AS bigint", "huge AS bigint", "two AS bit", "moment AS bigint",
+        "moment AS float", "moment AS bit", "moment AS record", "doc AS bigint", "doc AS array",
+        "list AS record", "list AS datetime", "number AS datetime", "number AS record",
+        "yes AS datetime", "jsonlist AS record", "jsondoc AS array", "twice AS record",
     ],
 )  # fmt: skip
 def test_what_cannot_be_cast_stops_the_job_and_is_null_under_try_cast(cast: str) -> None:
     assert value(f"TRY_CAST({cast})", **EVENT) is None
-    name, type_ = cast.split(" AS ")
-    with pytest.raises(RowError, match="Cannot cast value .* of type .* to type") as error:
+    type_ = cast.partition(" AS ")[2]
+    with pytest.raises(RowError, match=r"Cannot cast value .* of type .* to type") as error:
         value(f"CAST({cast})", **EVENT)
     assert str(error.value).endswith(
         f"to type {type_} in expression 'CAST({cast})' at line 1, column 8. TRY_CAST gives NULL instead"
@@ -252,14 +253,6 @@ def test_what_cannot_be_read_stops_the_job(expression: str, said: str) -> None:
     assert isinstance(relation, Project)
     with pytest.raises(RowError, match=re.escape(said)):
         project(batch, relation.items, script.text)
-
-
-@pytest.mark.parametrize("signature", all_signatures(), ids=lambda signature: signature.name)
-def test_the_example_of_each_function_of_the_catalogue_is_true(signature: Signature) -> None:
-    expression, expected = signature.example
-    if isinstance(expected, datetime):
-        expected = expected.replace(tzinfo=UTC)
-    assert same(value(expression), expected)
 
 
 def test_each_function_of_the_catalogue_has_a_kernel() -> None:

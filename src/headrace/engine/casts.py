@@ -157,7 +157,7 @@ def _converted(
             results.append(_SURE[pair](plane))
         elif pair in _FAILING:
             result = _FAILING[pair](plane)
-            result = result if safe else scope.once(result)
+            result = result if safe else scope.once(result, (node, source, type_))
             results.append(result)
             failing.append(plane.is_not_null() & result.is_null())
         else:

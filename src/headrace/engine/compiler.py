@@ -19,7 +19,7 @@ the rest.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
@@ -32,7 +32,6 @@ from headrace.engine.functions.comparisons import COMPARISONS, compare
 from headrace.engine.functions.patterns import like
 from headrace.engine.functions.records import column_value
 from headrace.engine.values import (
-    FALSE,
     NUMBERS,
     Fault,
     Value,
@@ -124,12 +123,17 @@ class _Compiler:
         self.wide = wide
         self._inputs = inputs
         self._prefix = prefix
+        self._kept: dict[Hashable, pl.Expr] = {}
         self._stages: list[list[pl.Expr]] = []
         self._stage_of: dict[str, int] = {}
         self._values: dict[Expression, Value] = {}
         self._uses = _uses(expressions)
 
-    def once(self, expression: pl.Expr) -> pl.Expr:
+    def once(self, expression: pl.Expr, key: Hashable = None) -> pl.Expr:
+        if key is not None:
+            if key not in self._kept:
+                self._kept[key] = self.once(expression)
+            return self._kept[key]
         stage = max((self._stage_of.get(name, -1) for name in expression.meta.root_names()), default=-1) + 1
         if stage == len(self._stages):
             self._stages.append([])
@@ -199,9 +203,10 @@ class _Compiler:
     def condition(self, node: Expression) -> tuple[pl.Expr, tuple[Fault, ...]]:
         """Return whether a predicate is true, false or (NULL) unknown, and its faults."""
         match node:
-            case Binary(operator="AND" | "OR"):
-                parts = operands(node, node.operator)
-                return self._connected(node.operator, map(self.condition, parts))
+            case Binary(operator="AND"):
+                return self._connected("AND", map(self.condition, operands(node, "AND")))
+            case Binary(operator="OR"):
+                return self._connected("OR", map(self.condition, operands(node, "OR")))
             case Binary(operator=symbol) if symbol in COMPARISONS:
                 return self._comparison(symbol, node, node.left, node.right)
             case Unary(operator="NOT"):
@@ -230,16 +235,16 @@ class _Compiler:
         group: list[pl.Expr] = []
         faults: tuple[Fault, ...] = ()
         for condition, more in parts:
-            if more and group:
-                known = join(group).fill_null(value=False)
-                open_ = known if operator == "AND" else ~known
-                faults = (*faults, *(fault.within(open_) for fault in more))
+            known = join(group).fill_null(value=False) if group else None
+            group.append(condition)
+            if more and known is not None:
                 if operator == "AND":
                     failing = any_of(fault.where for fault in more)
-                    condition = pl.when(failing).then(null(BIT)).otherwise(condition)
+                    group[-1] = pl.when(failing).then(null(BIT)).otherwise(condition)
+                open_ = known if operator == "AND" else ~known
+                faults = (*faults, *(fault.within(open_) for fault in more))
             else:
                 faults = (*faults, *more)
-            group.append(condition)
             if faults and len(group) == _GROUP:
                 group = [self.once(join(group))]
         return (group[0] if len(group) == 1 else join(group)), faults
@@ -295,7 +300,7 @@ class _Compiler:
         open_ = ~any_of(earlier.fill_null(value=False) for earlier in conditions)
         faults.extend(fault.within(open_) for fault in values[-1].faults)
         if declared is not None:
-            values = [wanted(self, node, replace(value, faults=()), declared) for value in values]
+            values = [cast(self, node, value, declared, safe=True) for value in values]
         types = dict.fromkeys(type_ for value in values for type_ in value.planes)
         planes = {
             type_: _chosen(conditions, [value.planes.get(type_, null(type_)) for value in values])

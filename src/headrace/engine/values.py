@@ -14,7 +14,7 @@ nothing may depend on the type that other rows have in that column.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Final, Protocol
@@ -84,8 +84,11 @@ class Scope(Protocol):
     def wide(self) -> bool:
         """Whether a text may hold characters outside the Basic Multilingual Plane."""
 
-    def once(self, expression: pl.Expr) -> pl.Expr:
-        """Return an expression for the same values that is computed only once, however often it is used."""
+    def once(self, expression: pl.Expr, key: Hashable = None) -> pl.Expr:
+        """Return an expression for the same values that is computed only once, however often it is used.
+
+        What is asked for again under the same `key` is the same.
+        """
 
 
 #: How a function of the catalogue is compiled, given its call and its compiled arguments.
@@ -94,18 +97,18 @@ Kernel = Callable[[Scope, Call, Sequence[Value]], Value]
 
 def any_of(conditions: Iterable[pl.Expr]) -> pl.Expr:
     """Return the OR of `conditions`; false when there is none."""
-    together: pl.Expr | None = None
-    for condition in conditions:
-        together = condition if together is None else together | condition
-    return FALSE if together is None else together
+    return _joined(list(conditions), pl.any_horizontal, FALSE)
 
 
 def all_of(conditions: Iterable[pl.Expr]) -> pl.Expr:
     """Return the AND of `conditions`; true when there is none."""
-    together: pl.Expr | None = None
-    for condition in conditions:
-        together = condition if together is None else together & condition
-    return TRUE if together is None else together
+    return _joined(list(conditions), pl.all_horizontal, TRUE)
+
+
+def _joined(conditions: list[pl.Expr], join: Callable[[list[pl.Expr]], pl.Expr], empty: pl.Expr) -> pl.Expr:
+    if len(conditions) < 2:
+        return conditions[0] if conditions else empty
+    return join(conditions)
 
 
 def null(type_: ValueType) -> pl.Expr:
