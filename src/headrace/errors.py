@@ -18,6 +18,9 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+#: Of a longer line a message shows the part around what is wrong.
+_EXCERPT_CHARS = 160
+
 
 class HeadraceError(Exception):
     """Anything Headrace raises on purpose; `str(error)` is fit for a user."""
@@ -75,11 +78,15 @@ class QueryError(UserError):
 
     def _message(self) -> str:
         text = self.script.split("\n")[self.line - 1]
-        width = max(1, min(self.span.end - self.span.start, len(text) - self.column + 1))
+        cut = max(0, self.column - 1 - _EXCERPT_CHARS // 2)
+        shown = text[cut : cut + _EXCERPT_CHARS]
+        before = self.column - 1 - cut
+        width = max(1, min(self.span.end - self.span.start, len(shown) - before))
+        left, right = "... " if cut else "", " ..." if cut + len(shown) < len(text) else ""
         lines = [
             f"{self.problem} (line {self.line}, column {self.column})",
-            f"  {text}",
-            "  " + " " * (self.column - 1) + "^" * width,
+            f"  {left}{shown}{right}",
+            "  " + " " * (len(left) + before) + "^" * width,
         ]
         if self.advice:
             lines.append(self.advice)

@@ -1,5 +1,6 @@
-"""Bound plans as short text, for golden files and comparisons."""
+"""Bound plans as short text, for golden files and comparisons; the engine's own names begin with @."""
 
+from headrace.events.batch import HIDDEN
 from headrace.sql.plan import (
     AllColumns,
     Binary,
@@ -66,7 +67,7 @@ def _item(item: Item | AllColumns) -> str:
 
 
 def _call(call: EffectCall) -> str:
-    made = f"{call.column} = {call.function}({', '.join(map(text, call.arguments))})"
+    made = f"{call.column.replace(HIDDEN, '@')} = {call.function}({', '.join(map(text, call.arguments))})"
     return made if call.when is None else f"{made} when {text(call.when)}"
 
 
@@ -75,7 +76,7 @@ def text(node: Expression) -> str:
         case Literal(value):
             return "NULL" if value is None else repr(value)
         case ColumnRef(name):
-            return name
+            return name.replace(HIDDEN, "@")
         case FieldRef(base, name):
             return f"{text(base)}.{name}"
         case SystemTimestamp():

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from headrace.cli.options import add_json, add_project
+from headrace.cli.options import add_json, add_project, plain
 from headrace.cli.show import count_text, print_json, print_lines
 from headrace.errors import UserError
 from headrace.project.checking import JobCheck, ProjectCheck, check_project
@@ -23,7 +23,7 @@ def add(verbs: Any) -> None:
     parser = verbs.add_parser(
         "check",
         help="check a project's settings and queries without running them",
-        description=__doc__,
+        description=plain(__doc__),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("jobs", nargs="*", metavar="JOB", help="the jobs to check (default: all)")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from headrace.cli.numbers import at_least
-from headrace.cli.options import add_json, add_project
+from headrace.cli.options import add_json, add_project, plain
 from headrace.cli.show import (
     body_text,
     count_text,
@@ -47,7 +47,7 @@ def add(verbs: Any) -> None:
     parser = verbs.add_parser(
         "dead-letters",
         help="show, retry or drop events that could not be processed",
-        description=__doc__,
+        description=plain(__doc__),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("action", nargs="?", choices=["show", "retry", "drop"], default="show")

@@ -19,7 +19,7 @@ from typing import Any, Final
 import polars as pl
 
 from headrace.cli import demo_report
-from headrace.cli.options import add_json
+from headrace.cli.options import add_json, plain
 from headrace.clock import Clock, SystemClock
 from headrace.errors import DataError, UserError
 from headrace.experiments import papers
@@ -40,7 +40,7 @@ def add(verbs: Any) -> None:
     parser = verbs.add_parser(
         "demo",
         help="see a whole pipeline work: `headrace demo papers`",
-        description=__doc__,
+        description=plain(__doc__),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("system", choices=["papers"], help="which system to show")

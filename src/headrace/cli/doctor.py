@@ -11,7 +11,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from headrace.cli.options import add_json, add_project
+from headrace.cli.options import add_json, add_project, plain
 from headrace.cli.show import print_json, print_lines
 from headrace.clock import SystemClock
 from headrace.errors import Transient
@@ -24,7 +24,7 @@ def add(verbs: Any) -> None:
     parser = verbs.add_parser(
         "doctor",
         help="check this machine: disk sync, clock, SQLite version",
-        description=__doc__,
+        description=plain(__doc__),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_project(parser)

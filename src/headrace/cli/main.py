@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(words)
     except HeadraceError as error:
-        _complain(str(error))
+        complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -51,18 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except MemoryError:
-        _complain("the machine has no memory left for this. Nothing that was acknowledged is lost")
+        complain("the machine has no memory left for this. Nothing that was acknowledged is lost")
         return 3
     except OSError as error:
-        _complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
         return 3
     except Exception as error:
         if os.environ.get("HEADRACE_DEBUG"):
             raise
-        _complain(
-            f"an unexpected {type(error).__name__}: {error}. This is a fault of Headrace itself; nothing "
-            "that was acknowledged is lost. HEADRACE_DEBUG=1 shows where it happened"
-        )
+        complain(unexpected(error))
         return 3
 
 
@@ -88,5 +85,14 @@ def _run(words: list[str]) -> int:
     return exit_code
 
 
-def _complain(message: str) -> None:
+def unexpected(error: Exception) -> str:
+    """Return what a user is told of an exception that nobody foresaw."""
+    return (
+        f"an unexpected {type(error).__name__}: {error}. This is a fault of Headrace itself; nothing "
+        "that was acknowledged is lost. HEADRACE_DEBUG=1 shows where it happened"
+    )
+
+
+def complain(message: str) -> None:
+    """Print a message to standard error, without any secret."""
     print(redacted(f"headrace: {message}"), file=sys.stderr)

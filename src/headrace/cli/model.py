@@ -14,7 +14,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from headrace.cli.options import add_json
+from headrace.cli.options import add_json, plain
 from headrace.errors import DataError, UserError
 from headrace.models.documents import checked_writer, column, read_documents, write_documents
 from headrace.models.evaluate import HOLDOUT_RULE, Evaluation, evaluate, held_out, share_held_out
@@ -26,7 +26,7 @@ from headrace.names import checked_name
 
 def add(verbs: Any) -> None:
     """Describe the verb."""
-    parser = verbs.add_parser("model", help="train, evaluate and use models", description=__doc__)
+    parser = verbs.add_parser("model", help="train, evaluate and use models", description=plain(__doc__))
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
     training = actions.add_parser("train", help="train a model on labelled documents")

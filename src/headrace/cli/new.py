@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from headrace.cli.options import add_json
+from headrace.cli.options import add_json, plain
 from headrace.cli.show import print_json, print_lines
 from headrace.errors import UserError
 from headrace.project import FILE_NAME
@@ -16,7 +16,9 @@ from headrace.project import FILE_NAME
 
 def add(verbs: Any) -> None:
     """Describe the verb."""
-    parser = verbs.add_parser("new", help="make a project: headrace.toml and a query", description=__doc__)
+    parser = verbs.add_parser(
+        "new", help="make a project: headrace.toml and a query", description=plain(__doc__)
+    )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="a folder that is empty or not there yet")
     add_json(parser)
     parser.set_defaults(run=run)

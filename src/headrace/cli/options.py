@@ -20,3 +20,8 @@ def add_project(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add ``--json``."""
     parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def plain(docstring: str | None) -> str:
+    """Return a module's docstring as help for a terminal: without the marks of its markup."""
+    return (docstring or "").replace("``", "`")

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from headrace.cli.numbers import at_least
-from headrace.cli.options import add_json, add_project
+from headrace.cli.options import add_json, add_project, plain
 from headrace.cli.show import (
     body_text,
     count_text,
@@ -47,7 +47,7 @@ def add(verbs: Any) -> None:
     parser = verbs.add_parser(
         "peek",
         help="show or export a table, a queue's depth or a hub's latest events",
-        description=__doc__,
+        description=plain(__doc__),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("name", metavar="NAME", help="an input, an output, or a table, queue or hub")

@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from headrace.cli.options import add_json, add_project
+from headrace.cli.main import complain, unexpected
+from headrace.cli.options import add_json, add_project, plain
 from headrace.engine.job import Instance
-from headrace.errors import UserError
+from headrace.errors import HeadraceError, UserError
 from headrace.local.namespace import Namespace
 from headrace.local.progress import Progress
 from headrace.project import Project
@@ -22,7 +23,7 @@ from headrace.project.running import run_of
 
 def add(verbs: Any) -> None:
     """Describe the verb."""
-    parser = verbs.add_parser("run", help="run jobs of the project", description=__doc__)
+    parser = verbs.add_parser("run", help="run jobs of the project", description=plain(__doc__))
     parser.add_argument("jobs", nargs="*", metavar="JOB", help="the jobs to run (default: all)")
     parser.add_argument(
         "--until-end", action="store_true", help="end when the inputs have been read to the end"
@@ -80,7 +81,14 @@ def _run_instance(project: Project, job: str, number: int, parent: int | None) -
         signal.signal(signal.SIGTERM, lambda *_: instance.stop())
         # A terminal sends Ctrl-C to the whole group: the supervisor asks the instances to end, once.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        instance.run()
+        try:
+            instance.run()
+        except HeadraceError:
+            raise
+        except Exception as error:
+            # Whatever event brought this about is found as one that kills: by starting again, and bisection.
+            complain(unexpected(error))
+            os.kill(os.getpid(), signal.SIGABRT)
     return 0
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from headrace.cli.numbers import at_least, duration
-from headrace.cli.options import add_json, add_project
+from headrace.cli.options import add_json, add_project, plain
 from headrace.cli.show import count_text, note, print_json
 from headrace.cli.stopping import STEP_S, asked_to_stop
 from headrace.clock import Clock, SystemClock
@@ -46,7 +46,7 @@ def add(verbs: Any) -> None:
     parser = verbs.add_parser(
         "sample",
         help="copy events of an input to a file",
-        description=__doc__,
+        description=plain(__doc__),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("input", metavar="INPUT", help="an input, a hub, a queue, or the URL of a feed")

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from headrace.cli.numbers import at_least, duration
-from headrace.cli.options import add_json, add_project
+from headrace.cli.options import add_json, add_project, plain
 from headrace.cli.send_report import Report
 from headrace.cli.show import count_text, note
 from headrace.cli.stopping import STEP_S, asked_to_stop
@@ -49,7 +49,7 @@ def add(verbs: Any) -> None:
     parser = verbs.add_parser(
         "send",
         help="publish events to a hub or queue: files, standard input, feeds",
-        description=__doc__,
+        description=plain(__doc__),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("target", metavar="TARGET", help="an input or output, or the name of a hub or queue")

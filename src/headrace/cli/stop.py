@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from headrace.cli.options import add_json, add_project
+from headrace.cli.options import add_json, add_project, plain
 from headrace.clock import SystemClock
 from headrace.errors import Transient
 from headrace.local.namespace import Namespace
@@ -18,7 +18,7 @@ from headrace.project.running import RUN_TASK
 
 def add(verbs: Any) -> None:
     """Describe the verb."""
-    parser = verbs.add_parser("stop", help="ask running jobs to finish and end", description=__doc__)
+    parser = verbs.add_parser("stop", help="ask running jobs to finish and end", description=plain(__doc__))
     parser.add_argument("jobs", nargs="*", metavar="JOB", help="the jobs to stop (default: all)")
     parser.add_argument("--timeout-s", type=float, default=60, help="how long to wait for them (default: 60)")
     add_project(parser)

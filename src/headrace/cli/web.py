@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from headrace.cli.numbers import duration
-from headrace.cli.options import add_json, add_project
+from headrace.cli.options import add_json, add_project, plain
 from headrace.cli.show import note, print_json, print_lines
 from headrace.cli.stopping import STEP_S, asked_to_stop
 from headrace.clock import SystemClock
@@ -34,7 +34,7 @@ def add(verbs: Any) -> None:
     parser = verbs.add_parser(
         "web",
         help="serve the HTTP publishing endpoint",
-        description=__doc__,
+        description=plain(__doc__),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--token", metavar="HUB", help="print a token for this hub and end")

@@ -29,7 +29,7 @@ from headrace.engine.program import Program, Results
 from headrace.engine.row_error import RowError
 from headrace.engine.stages import StageClocks
 from headrace.engine.tasks import Tasks
-from headrace.errors import DataError
+from headrace.errors import DataError, HeadraceError
 from headrace.events.batch import ORIGIN, Batch
 from headrace.faults import crash_point
 from headrace.local.dead_letters import DeadLetter, DeadLetters
@@ -114,6 +114,7 @@ class Instance:
         Raises DataError when a row makes the job stop, Fatal when going on could lose or double something.
         """
         self._ownership = self._progress.acquire(self._job.name, self._name, self._name)
+        died = True
         try:
             for source in self._competing:
                 source.reclaim()
@@ -123,9 +124,13 @@ class Instance:
             self._loop()
             self._progress.beat(self._job.name, self._name, self.clocks.counters())
             self._delivery.forget()
+            died = False
+        except HeadraceError:
+            died = False
+            raise
         finally:
             self._intake.close()
-            self._tasks.release()
+            self._tasks.release(died=died)
             self._ownership.release()
 
     def _loop(self) -> None:

@@ -14,7 +14,7 @@ from headrace.engine.expressions import evaluate
 from headrace.engine.program import Program
 from headrace.engine.row_error import RowError
 from headrace.errors import DataError, UserError, did_you_mean
-from headrace.events.batch import DTYPES, ORIGIN, TIME, Batch, ValueType
+from headrace.events.batch import DTYPES, HIDDEN, ORIGIN, TIME, Batch, ValueType
 from headrace.events.formats import json
 from headrace.models.python import PythonFunction
 from headrace.models.scorer import Scorer
@@ -26,6 +26,8 @@ Function = Callable[..., Any] | Scorer
 
 #: The arrival time of an event, where it carries one; the timestamp of queries without TIMESTAMP BY.
 ARRIVAL: Final = "EventEnqueuedUtcTime"
+
+_JSON_SUFFIXES: Final = (".json", ".jsonl", ".ndjson")
 
 _DATETIME: Final = DTYPES[ValueType.DATETIME]
 
@@ -48,7 +50,7 @@ class Answer(Mapping[str, list[dict[str, Any]]]):
     def frame(self, output: str) -> pl.DataFrame:
         """Return an output as a frame; a column whose values have several types is refused."""
         batch = self._batch(output)
-        columns = [column for column in batch.columns if not column.name.startswith("@")]
+        columns = [column for column in batch.columns if not column.name.startswith(HIDDEN)]
         for column in columns:
             if len(column.planes) > 1:
                 raise DataError(
@@ -109,15 +111,19 @@ def _file(name: str, path: Path) -> Batch:
     try:
         if path.suffix in readers:
             return json.from_rows(readers[path.suffix](path).to_dicts())
-        if path.suffix in {".json", ".jsonl", ".ndjson"}:
-            decoded = json.JsonDecoder().decode([path.read_bytes()])
-        else:
-            hint = did_you_mean(path.suffix, [*readers, ".json", ".jsonl"])
-            raise UserError(f"input {name!r}: {path} is not JSON, CSV or Parquet by its suffix. {hint}")
+        if path.suffix not in _JSON_SUFFIXES:
+            hint = did_you_mean(path.suffix, [*readers, *_JSON_SUFFIXES])
+            raise UserError(
+                f"input {name!r}: {path} is not JSON, CSV or Parquet by its suffix. {hint}".rstrip()
+            )
+        text = path.read_bytes()
     except (OSError, pl.exceptions.PolarsError) as error:
         raise UserError(f"input {name!r}: cannot read {path}: {error}") from None
+    bodies = [text] if path.suffix == ".json" else [line for line in text.splitlines() if line.strip()]
+    decoded = json.JsonDecoder().decode(bodies)
     if decoded.rejects:
-        raise DataError(f"input {name!r}: {path}: {decoded.rejects[0].reason}")
+        reject = decoded.rejects[0]
+        raise DataError(f"input {name!r}: {path}, event {reject.origin + 1}: {reject.reason}")
     return decoded.batch
 
 

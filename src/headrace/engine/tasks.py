@@ -203,10 +203,11 @@ class Tasks:
                 return False
         return True
 
-    def release(self) -> None:
-        """Give all tasks back; what ended in order does not count as a start without progress."""
+    def release(self, *, died: bool) -> None:
+        """Give all tasks back; unless this instance `died`, its start is forgotten, as one that made progress."""
         for task in self.owned:
-            with contextlib.suppress(HeadraceError):  # a disk that failed has said so already
-                self._progress.forget_starts(self._job, task.name)
+            if not died:
+                with contextlib.suppress(HeadraceError):  # a disk that failed has said so already
+                    self._progress.forget_starts(self._job, task.name)
             task.ownership.release()
         self.owned.clear()

@@ -48,8 +48,9 @@ TIME: Final = "@time"
 #: The number, within the poll, of the input event that a row comes from, as an Int64.
 ORIGIN: Final = "@origin"
 
-#: Columns whose names begin so are the engine's own: `*` does not show them.
-HIDDEN: Final = "@"
+#: Columns whose names begin so are the engine's own: `*` does not show them. No name in data looks like it
+#: by chance (``@timestamp`` is a common one, a unit separator is not).
+HIDDEN: Final = "\x1f"
 
 
 @dataclass(frozen=True, slots=True)

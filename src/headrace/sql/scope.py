@@ -81,7 +81,7 @@ class Names:
         """Return the name of a column, step or alias after a check that it is not the engine's own."""
         name: str = identifier.this
         if name.startswith(HIDDEN):
-            raise self.error(f"names that begin with {HIDDEN} are the engine's own", identifier)
+            raise self.error("names that begin with a unit separator are the engine's own", identifier)
         return name
 
     def find_input(self, identifier: exp.Identifier, steps: Iterable[str]) -> str:
