@@ -15,7 +15,7 @@ _KEPT: Final = b"abcdefghijklmnopqrstuvwxyz0123456789_-"
 #: Names that mean a device, with any ending, to Windows.
 _DEVICE: Final = re.compile(r"con|nul|aux|prn|com[0-9]|lpt[0-9]")
 
-#: With an ending it fits in the 255 bytes of a file's name; any name that `checked_name` lets pass is shorter.
+#: With an ending it fits in the 255 bytes of a file name; any name that `checked_name` lets pass is shorter.
 _LONGEST_STEM: Final = 200
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")

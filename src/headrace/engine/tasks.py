@@ -204,7 +204,7 @@ class Tasks:
         return True
 
     def release(self, *, died: bool) -> None:
-        """Give all tasks back; unless this instance `died`, its start is forgotten, as one that made progress."""
+        """Give all tasks back; a start that did not end in death does not count as one without progress."""
         for task in self.owned:
             if not died:
                 with contextlib.suppress(HeadraceError):  # a disk that failed has said so already
