@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import polars as pl
 
@@ -219,7 +219,7 @@ class _Compiler:
                 return self._in(node)
             case Like():
                 return self._like(node)
-        return self._bit(node)
+        raise AssertionError(f"{node!r} is no condition")
 
     def _comparison(
         self, symbol: str, node: Expression, left: Expression, right: Expression
@@ -274,17 +274,6 @@ class _Compiler:
         matches = like(text.planes[TEXT], pattern.planes[TEXT], self.value(node.pattern).constant)
         return matches, faults_of([text, pattern])
 
-    def _bit(self, node: Expression) -> tuple[pl.Expr, tuple[Fault, ...]]:
-        value = self.operand(node)
-        faults = value.faults
-        for type_, plane in value.planes.items():
-            if type_ is not BIT:
-                faults = (
-                    *faults,
-                    Fault(plane.is_not_null(), node, _no_condition, (value,), _CONDITION_ADVICE),
-                )
-        return value.planes.get(BIT, null(BIT)), faults
-
     def _case(self, node: Case) -> Value:
         conditions: list[pl.Expr] = []
         faults: list[Fault] = []
@@ -307,13 +296,6 @@ class _Compiler:
             for type_ in types
         }
         return Value(planes, tuple(faults), declared=declared)
-
-
-_CONDITION_ADVICE: Final = "write a comparison, or CAST it to bit"
-
-
-def _no_condition(found: tuple[Any, ValueType]) -> str:
-    return f"A value of type {found[1]} is no condition"
 
 
 def _literal(node: plan.Literal) -> Value:

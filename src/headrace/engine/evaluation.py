@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeGuard
 
 import polars as pl
 
@@ -19,6 +19,9 @@ from headrace.sql.plan import Call, ColumnRef, Expression, FieldRef, Literal, ch
 
 #: Full-length values by type, at most one not NULL in each row; a type that is missing does not occur.
 Planes = dict[ValueType, pl.Series]
+
+#: What is read from records and arrays: these two functions, and dots.
+Read = FieldRef | Call
 
 #: Functions that count characters, see `positions`.
 _COUNTING: Final = frozenset(
@@ -50,7 +53,7 @@ class Prepared:
 
     expressions: tuple[Expression, ...]
     names: tuple[str, ...]
-    reads: tuple[Expression, ...]
+    reads: tuple[Read, ...]
     counts: bool
     widens: bool
     compiled: dict[Hashable, Compiled] = field(default_factory=dict)
@@ -89,7 +92,7 @@ def _nodes(expression: Expression) -> Iterator[Expression]:
     yield expression
 
 
-def _is_read(node: Expression) -> bool:
+def _is_read(node: Expression) -> TypeGuard[Read]:
     return isinstance(node, FieldRef) or (isinstance(node, Call) and node.function in READING)
 
 
@@ -164,14 +167,10 @@ class Evaluation:
             self._frame = self._frame.with_columns(stage)
         return compiled
 
-    def _read(self, number: int, node: Expression, inputs: Inputs, shape: tuple[Hashable, ...]) -> Hashable:
+    def _read(self, number: int, node: Read, inputs: Inputs, shape: tuple[Hashable, ...]) -> Hashable:
         """Read a node into the frame and `inputs`; return what compilation depends on."""
-        if isinstance(node, Call):
-            operands = node.arguments
-        else:
-            assert isinstance(node, FieldRef)
-            operands = (node.base,)
-        wants = READING[node.function] if isinstance(node, Call) else _VALUE
+        operands = (node.base,) if isinstance(node, FieldRef) else node.arguments
+        wants = _VALUE if isinstance(node, FieldRef) else READING[node.function]
         compiled = self._staged(prepare(operands), wants, inputs, shape, f"@{number}:")
         found = self._found(node, compiled.values)
         names = {type_: f"@{number}:{type_.name}" for type_ in found.planes}
@@ -186,20 +185,21 @@ class Evaluation:
         inputs.read[node] = Value(planes, faults, sources=names)
         return compiled, tuple(names), found.reasons is not None
 
-    def _found(self, node: Expression, operands: Sequence[Value]) -> Found:
-        if isinstance(node, Call) and node.function == "GETARRAYELEMENT":
-            arrays, indexes = self._plane(operands[0], ARRAY), self._plane(operands[1], BIGINT)
-            found = read_element(arrays, indexes)
+    def _found(self, node: Read, operands: Sequence[Value]) -> Found:
+        if isinstance(node, FieldRef):
+            found = self._fields_of(node.base, operands[0]).named(node.name)
+        elif node.function == "GETARRAYELEMENT":
+            found = read_element(self._plane(operands[0], ARRAY), self._plane(operands[1], BIGINT))
         else:
-            record = node.base if isinstance(node, FieldRef) else _argument(node, 0)
-            if record not in self._fields:
-                self._fields[record] = read_fields(self._plane(operands[0], RECORD), record)
-            fields = self._fields[record]
-            if isinstance(node, FieldRef):
-                found = fields.named(node.name)
-            else:
-                found = read_property(fields, self._plane(operands[1], TEXT))
+            fields = self._fields_of(node.arguments[0], operands[0])
+            found = read_property(fields, self._plane(operands[1], TEXT))
         return Found(_occurring(found.planes), found.reasons)
+
+    def _fields_of(self, record: Expression, value: Value) -> Fields:
+        """Return the fields of `record`, read once however many of them are wanted."""
+        if record not in self._fields:
+            self._fields[record] = read_fields(self._plane(value, RECORD), record)
+        return self._fields[record]
 
     def _plane(self, value: Value, type_: ValueType) -> pl.Series:
         """Return one plane of a value, full-length; the values of other types count as NULL."""
@@ -217,9 +217,13 @@ class Evaluation:
         ]
         for value in inputs.read.values():
             names += [name for type_, name in (value.sources or {}).items() if type_ in _TEXT_PLANES]
-        for name in names:
-            if name not in self._wide:
-                self._wide[name] = _holds_wide_characters(self._frame.get_column(name))
+        unknown = [pl.col(name) for name in dict.fromkeys(names) if name not in self._wide]
+        if unknown:
+            ascii_only = self._frame.select(
+                text.str.len_chars().sum() == text.str.len_bytes().sum() for text in unknown
+            )
+            for name, plain in ascii_only.row(0, named=True).items():
+                self._wide[name] = not plain and _holds_wide_character(self._frame.get_column(name))
         return any(self._wide[name] for name in names)
 
     def _selected(self, values: Sequence[Value]) -> list[Planes]:
@@ -251,14 +255,8 @@ def _occurring(planes: Planes) -> Planes:
     return {type_: values for type_, values in planes.items() if values.null_count() < len(values)}
 
 
-def _holds_wide_characters(texts: pl.Series) -> bool:
-    characters, size = texts.str.len_chars().sum(), texts.str.len_bytes().sum()
-    return characters != size and bool(texts.str.contains(WIDE_CHARACTER).any())
-
-
-def _argument(call: Expression, place: int) -> Expression:
-    assert isinstance(call, Call)
-    return call.arguments[place]
+def _holds_wide_character(texts: pl.Series) -> bool:
+    return bool(texts.str.contains(WIDE_CHARACTER).any())
 
 
 def _unread(reason: tuple[str, ValueType]) -> str:

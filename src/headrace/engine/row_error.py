@@ -37,9 +37,9 @@ def first_failure(faults: Sequence[Fault], frame: pl.DataFrame, script: str) -> 
     Where several are true for that row it is the first of them.
     """
     failing = frame.select(fault.where.alias(str(number)) for number, fault in enumerate(faults))
-    rows = [int(row) for mask in failing if (row := mask.arg_max()) is not None and mask[row]]
-    row = min(rows)
-    fault = next(fault for fault, mask in zip(faults, failing, strict=True) if mask[row])
+    first = [mask.arg_true().head(1).to_list() for mask in failing]
+    row = min(rows[0] for rows in first if rows)
+    fault = faults[first.index([row])]
     found = [_value_in(value, frame.slice(row, 1)) for value in fault.shown]
     return RowError(located(fault.problem(*found), fault.node, script, fault.advice), row, fault.node)
 

@@ -50,7 +50,8 @@ def days_since_1970(year: Whole, month: Whole, day: Whole) -> Whole:
 
 def read(texts: pl.Series) -> pl.Series:
     """Return the datetimes that `texts` spell, as Datetime("us"); NULL where a text spells none."""
-    sizes = texts.str.len_bytes().fill_null(0).to_numpy()
+    counted = texts.str.len_bytes()
+    sizes = (counted.fill_null(0) if texts.null_count() else counted).to_numpy()
     micros = np.zeros(len(texts), dtype=np.int64)
     valid = np.zeros(len(texts), dtype=np.bool_)
     for size in _different(sizes):

@@ -1,65 +1,66 @@
-"""Cases of letters, and text backwards, character by character."""
+"""Cases of letters, and text backwards: Polars where that maps a character to a character, else Python."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
+from headrace.engine.casts import TEXT, wanted
 from headrace.engine.rows import mapped
+from headrace.engine.values import Kernel, Scope, Value, of_type
+from headrace.sql.plan import Call
 
 _CAPITAL_SIGMA: Final = "\u03a3"
 _SMALL_SIGMA: Final = "\u03c3"
 
+#: Characters that Polars does not turn alone: the ends of a line, and letters with what combines with them.
+_CLUSTERED: Final = r"[\r[:^ascii:]]"
+
+
+def by_letter(fast: Callable[[pl.Expr], pl.Expr], one: Callable[[str], str]) -> Kernel:
+    """Return the kernel of a function that maps each character to one, by `fast` where that does so.
+
+    `fast` may turn a character into several (as Polars does when it takes 'ß' to 'SS'), but never into none.
+    """
+
+    def by_hand(text: str) -> str:
+        return "".join(new if len(new := one(letter)) == 1 else letter for letter in text)
+
+    def kernel(scope: Scope, call: Call, arguments: Sequence[Value]) -> Value:
+        value = wanted(scope, call.arguments[0], arguments[0], TEXT)
+        text = value.planes[TEXT]
+        cased = scope.once(fast(text))
+        longer = cased.str.len_chars() != text.str.len_chars()
+        return of_type(TEXT, _instead(cased, text, longer, by_hand), value.faults)
+
+    return kernel
+
 
 def upper(text: pl.Expr) -> pl.Expr:
-    """Return `text` in upper case, each character mapped to one."""
-    return mapped([text], partial(_by_character, fast=_fast_upper, one=str.upper), pl.String())
+    """Return `text` in upper case, as Polars has it."""
+    return text.str.to_uppercase()
 
 
 def lower(text: pl.Expr) -> pl.Expr:
-    """Return `text` in lower case, each character mapped to one."""
-    return mapped([text], partial(_by_character, fast=_fast_lower, one=str.lower), pl.String())
+    """Return `text` in lower case, a capital sigma never becoming a final one."""
+    return text.str.replace_all(_CAPITAL_SIGMA, _SMALL_SIGMA, literal=True).str.to_lowercase()
 
 
 def reverse(text: pl.Expr) -> pl.Expr:
     """Return the characters of `text` from the last to the first."""
-    return mapped([text], _reversed, pl.String())
+    return _instead(text.str.reverse(), text, text.str.contains(_CLUSTERED), lambda each: each[::-1])
 
 
-def _fast_upper(texts: pl.Series) -> pl.Series:
-    return texts.str.to_uppercase()
+def _instead(result: pl.Expr, text: pl.Expr, where: pl.Expr, by_hand: Callable[[str], str]) -> pl.Expr:
+    """Return `result`, but `by_hand` of the text in the rows (few, or none) where `where` is true."""
 
+    def over_texts(given: Sequence[pl.Series]) -> pl.Series:
+        (texts,) = given
+        if texts.null_count() == len(texts):
+            return texts
+        done: list[Any] = [None if text is None else by_hand(text) for text in texts]
+        return pl.Series(done, dtype=pl.String())
 
-def _fast_lower(texts: pl.Series) -> pl.Series:
-    # A capital sigma at the end of a word would become a final sigma.
-    return texts.str.replace_all(_CAPITAL_SIGMA, _SMALL_SIGMA, literal=True).str.to_lowercase()
-
-
-def _by_character(
-    arguments: Sequence[pl.Series], *, fast: Callable[[pl.Series], pl.Series], one: Callable[[str], str]
-) -> pl.Series:
-    """Return `fast` of the texts, done by hand where that turned one character into several."""
-    (texts,) = arguments
-    cased = fast(texts)
-    longer = (cased.str.len_chars() != texts.str.len_chars()).fill_null(value=False)
-    if not longer.any():
-        return cased
-    by_hand = [
-        "".join(new if len(new := one(character)) == 1 else character for character in text)
-        for text in texts.filter(longer)
-    ]
-    return cased.scatter(longer.arg_true(), pl.Series(by_hand, dtype=pl.String()))
-
-
-def _reversed(arguments: Sequence[pl.Series]) -> pl.Series:
-    (texts,) = arguments
-    # Polars keeps clusters such as a letter with its combining accent, or a line's two ends, in order.
-    turned = texts.str.reverse()
-    beyond = texts.str.contains(r"[\r[:^ascii:]]").fill_null(value=False)
-    if not beyond.any():
-        return turned
-    by_hand = pl.Series([text[::-1] for text in texts.filter(beyond)], dtype=pl.String())
-    return turned.scatter(beyond.arg_true(), by_hand)
+    return pl.coalesce(mapped([pl.when(where).then(text)], over_texts, pl.String()), result)

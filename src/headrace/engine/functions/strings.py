@@ -34,7 +34,7 @@ from headrace.engine.functions.kernels import (
     planes_of,
     refuses,
 )
-from headrace.engine.functions.letters import lower, reverse, upper
+from headrace.engine.functions.letters import by_letter, lower, reverse, upper
 from headrace.engine.functions.patterns import find_pattern
 from headrace.engine.functions.positions import part, position, units
 from headrace.engine.rows import per_unique
@@ -219,7 +219,7 @@ KERNELS: Final[dict[str, Kernel]] = {
     "JSON_PARSE": _json_parse,
     "LEFT": placed([TEXT, BIGINT], TEXT, _left, _negative(1)),
     "LEN": placed([TEXT], BIGINT, _len),
-    "LOWER": plain([TEXT], TEXT, lower),
+    "LOWER": by_letter(lower, str.lower),
     "LTRIM": plain([TEXT], TEXT, lambda text: text.str.strip_chars_start()),
     "NCHAR": plain([BIGINT], TEXT, _nchar),
     "PATINDEX": _patindex,
@@ -235,5 +235,5 @@ KERNELS: Final[dict[str, Kernel]] = {
     "TRANSLATE": _translate,
     "TRIM": plain([TEXT], TEXT, lambda text: text.str.strip_chars()),
     "UNICODE": plain([TEXT], BIGINT, _unicode),
-    "UPPER": plain([TEXT], TEXT, upper),
+    "UPPER": by_letter(upper, str.upper),
 }
