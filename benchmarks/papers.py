@@ -79,7 +79,7 @@ def scoring_s(papers: pl.DataFrame) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=30_000)
+    parser.add_argument("--count", type=int, default=36_000)
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
     papers = documents(arguments.count)

@@ -16,7 +16,7 @@ from unittest import mock
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from headrace.events.batch import ORIGIN, Batch, ValueType, concat
+from headrace.events.batch import HIDDEN, ORIGIN, Batch, ValueType, concat
 from headrace.events.formats import json_decode
 from headrace.events.formats.json import JsonDecoder, encode_lines, encode_rows, from_rows, rows
 
@@ -235,7 +235,7 @@ def test_encoding_and_decoding_again_changes_nothing(texts: list[tuple[list[Pair
         {name: (plane, flattened(plane, value)) for name, (plane, value) in row.items()}
         for row in cells_by_row(batch)
     ]
-    hidden = [{name: cell for name, cell in row.items() if not name.startswith("@")} for row in flat]
+    hidden = [{name: cell for name, cell in row.items() if not name.startswith(HIDDEN)} for row in flat]
     assert cells_by_row(again) == hidden
     assert "\n".join(encode_rows(again)) == "\n".join(encode_rows(batch))
 

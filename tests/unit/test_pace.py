@@ -5,7 +5,7 @@ from headrace.limits import MAX_BATCH_ROWS
 
 
 def epoch(pace, clock, rows, took_s):
-    with pace.timed(rows):
+    with pace.timed(rows, full=rows >= pace.rows):
         clock.sleep(took_s)
 
 

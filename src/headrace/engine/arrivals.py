@@ -30,12 +30,12 @@ class Rejected:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Arrivals:
     """The events of one epoch: a batch per input, and where each event stands.
 
     Events are numbered through all polls; `polls[i]` begins at number `starts[i]` and leaves its partition
-    at the watermark `watermarks_us[i]`.
+    at the watermark `watermarks_us[i]`. `full` says that there was as much as had been asked for.
     """
 
     batches: dict[str, Batch]
@@ -43,6 +43,12 @@ class Arrivals:
     polls: Sequence[Poll]
     starts: Sequence[int]
     watermarks_us: Sequence[int | None]
+    full: bool = False
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of all events as published."""
+        return sum(poll.size_bytes for poll in self.polls)
 
     @property
     def events(self) -> int:

@@ -167,9 +167,7 @@ class Instance:
     # --- one epoch -----------------------------------------------------------------------------------
 
     def _epoch(self, arrivals: Arrivals) -> None:
-        with self._pace.timed(arrivals.events):
-            if arrivals.events >= self._pace.rows:
-                self._intake.read_ahead(self._pace.rows)
+        with self._pace.timed(arrivals.events, full=arrivals.full):
             if self._tasks.killer(arrivals.polls[0]):
                 outcome = Outcome(dead={0: KILLER})
             else:

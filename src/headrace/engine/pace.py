@@ -26,14 +26,14 @@ class Pace:
         self._rest_s = SHORTEST_REST_S
 
     @contextlib.contextmanager
-    def timed(self, rows: int) -> Iterator[None]:
+    def timed(self, rows: int, *, full: bool) -> Iterator[None]:
         """Time an epoch of `rows` events: a quick full one makes the next larger, a slow one smaller."""
         began = self._clock.monotonic_ns()
         yield
         took_s = max((self._clock.monotonic_ns() - began) / 1e9, 1e-6)
         self._rest_s = SHORTEST_REST_S
-        if rows >= self.rows and took_s < EPOCH_S:
-            self.rows = min(MAX_BATCH_ROWS, self.rows * 2)
+        if full and took_s < EPOCH_S:
+            self.rows = min(MAX_BATCH_ROWS, max(self.rows, rows * 2))
         elif took_s > 2 * EPOCH_S:
             self.rows = max(1, min(self.rows, int(rows * EPOCH_S / took_s)))
 

@@ -33,16 +33,25 @@ class BadEvent(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Texts joined by newlines; `ends` is the position after each."""
+    """Texts joined by newlines; `ends` is the position after each.
+
+    `cut_at_newlines` says that every newline is known to end a line.
+    """
 
     joined: bytes
     buffer: Bytes
     ends: Positions
+    cut_at_newlines: bool = False
 
     @classmethod
     def of(cls, texts: Sequence[bytes | msgspec.Raw], joined: bytes | None = None) -> Lines:
         """Return `texts` as lines; `joined` is what they make, separated by newlines, if that is at hand."""
-        joined = b"\n".join(texts) if joined is None else joined
+        if joined is not None:
+            buffer = np.frombuffer(joined, np.uint8)
+            ends = np.append(positions(buffer, _NEWLINE), len(joined))
+            if len(ends) == len(texts):  # then no text is touched, which would cost as much as finding ends
+                return cls(joined, buffer, ends, cut_at_newlines=True)
+        joined = b"\n".join(texts)
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         return cls(joined, np.frombuffer(joined, np.uint8), np.cumsum(lengths + 1) - 1)
 
@@ -81,8 +90,9 @@ class Lines:
         A reader that fails on bad lines and makes at least one row of each line that is not blank has then
         made exactly one of each if it made as many rows as there are lines.
         """
-        newlines = np.count_nonzero(self.buffer == _NEWLINE)
-        if not self.count or newlines != self.count - 1 or len(self.joined) != self.ends[-1]:
+        if not self.count or len(self.joined) != self.ends[-1]:
+            return False
+        if not self.cut_at_newlines and np.count_nonzero(self.buffer == _NEWLINE) != self.count - 1:
             return False
         starts = self.starts
         lengths = self.ends - starts
