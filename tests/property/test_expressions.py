@@ -790,3 +790,29 @@ def test_a_value_does_not_depend_on_how_rows_were_cut_into_batches(
     for part in parts[1:]:
         if part.height:
             assert all(map(same, together[cut:], column(part, expression)))
+
+
+@SETTINGS
+@given(st.lists(ROWS, min_size=1, max_size=4), st.lists(expressions(), min_size=2, max_size=4), st.data())
+def test_expressions_of_one_list_are_worth_what_they_are_alone(
+    events: list[dict[str, Any]], several: list[Expression], data: st.DataObject
+) -> None:
+    shared = data.draw(st.sampled_from(several))
+    several = [*several, shared, Call("CONCAT", (shared, shared)), IsNull(shared)]
+    batch = from_rows(events)
+    alone: list[Any] = []
+    failing: list[int] = []
+    for expression in several:
+        try:
+            alone.append(evaluate([expression], batch, ""))
+        except RowError as error:
+            failing.append(error.row)
+    if failing:
+        with pytest.raises(RowError) as error:
+            evaluate(several, batch, "")
+        assert error.value.row == min(failing)
+    else:
+        for together, (single,) in zip(evaluate(several, batch, ""), alone, strict=True):
+            assert {type_: values.to_list() for type_, values in together.items()} == {
+                type_: values.to_list() for type_, values in single.items()
+            }
