@@ -40,3 +40,4 @@ def test_a_process_died_at_every_crash_point_and_of_every_kind(ended):
     outcome = json.loads(ended.stdout)
     assert [point for point in POINTS if not outcome["kills_by_point"][point]] == []
     assert all(outcome["kills_by_target"].get(target) for target in ("publisher", "pass", "classify"))
+    assert outcome["power_cuts"] > 0

@@ -32,7 +32,7 @@ from headrace.testing.pipeline import CrashTestError, Pipeline
 SOURCES: Final = ("a", "b")
 
 #: Events of a run, for each kill: enough that some are under way whenever a process dies.
-EVENTS_PER_KILL: Final = 200
+EVENTS_PER_KILL: Final = 300
 
 #: From so many kills on, a point that was never hit is a fault of the harness.
 KILLS_FOR_EVERY_POINT: Final = 40

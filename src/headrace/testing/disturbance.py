@@ -24,7 +24,7 @@ REACHABLE: Final = {
 #: Every period draws its faults anew: in a quarter of them nothing happens (as in Jepsen's schedules), now
 #: and then everything dies at once, else one process does.
 CALM_SHARE: Final = 0.25
-POWER_CUT_SHARE: Final = 0.03
+POWER_CUT_SHARE: Final = 0.04
 
 #: The share of starts that are told to die at a named point (a publisher has only two), at which passage at
 #: the latest (early ones are likelier), and how long they are otherwise left alone so that they come to it.

@@ -36,7 +36,11 @@ _WORDS: Final = (
     "{}",
 )
 
-_LONGEST_BLOCK: Final = 25
+#: Most blocks are small, so that there are many epochs to die in; some are far above the first batch of an
+#: instance, so that it reads ahead.
+_SMALL_BLOCK: Final = 25
+_LARGE_BLOCK: Final = 500
+_LARGE_EVERY: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +170,8 @@ class NumberedStream:
         blocks: list[range] = []
         start = 0
         while start < self.count:
-            size = 1 + zlib.crc32(f"{self.source}/{len(blocks)}".encode()) % _LONGEST_BLOCK
+            largest = _SMALL_BLOCK if len(blocks) % _LARGE_EVERY else _LARGE_BLOCK
+            size = 1 + zlib.crc32(f"{self.source}/{len(blocks)}".encode()) % largest
             blocks.append(range(start, min(start + size, self.count)))
             start = blocks[-1].stop
         return blocks
