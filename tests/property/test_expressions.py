@@ -622,7 +622,7 @@ ROWS = st.fixed_dictionaries(
 TYPE_OF = {bool: ValueType.BIT, int: ValueType.BIGINT, float: ValueType.FLOAT, str: ValueType.TEXT}
 M = ColumnRef("m")
 KINDS = {
-    "number": ([ColumnRef("n")], [*INTEGERS[:8], 2.5, -0.5, None]),
+    "number": ([ColumnRef("n")], [*INTEGERS, 2.5, -0.5, None]),
     "count": ([ColumnRef("n")], [-1, 0, 1, 2, 3, 5, 1.9]),
     "text": ([ColumnRef("s")], ["a", "b", "Ab ", "5", "x\U0001f600", "", None]),
     "moment": ([ColumnRef("t")], ["2026-03-02T08:00:00Z"]),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import datetime
+from fractions import Fraction
 from typing import Any
 
 import pytest
 
-from headrace.engine.expressions import RowError
+from headrace.engine.expressions import RowError, evaluate
 from headrace.engine.operators.project import project
+from headrace.events.batch import ValueType
 from headrace.events.formats.json import from_rows, rows
 from headrace.sql.bind import bind
-from headrace.sql.plan import Project
+from headrace.sql.plan import Binary, ColumnRef, Literal, Project
 
 
 def value(expression: str, **fields: Any) -> Any:
@@ -157,3 +160,24 @@ def test_a_result_out_of_range_stops_the_job_and_never_wraps(expression: str, sa
 @pytest.mark.parametrize("expression", ["missing / 0", "SQRT(missing)", "missing % 0", "POWER(missing, 2)"])
 def test_null_never_fails(expression: str) -> None:
     assert value(expression) is None
+
+
+EDGES = [0, 1, -1, 2, 3, -3, 7, 2**31, 2**62, -(2**62), 2**63 - 1, 2**63 - 2, -(2**63), -(2**63) + 1]
+
+
+@pytest.mark.parametrize("operator", ["+", "-", "*", "/", "%"])
+@pytest.mark.parametrize("constant", EDGES)
+def test_a_constant_beside_a_column_overflows_just_where_it_must(operator: str, constant: int) -> None:
+    node = Binary(operator, ColumnRef("a"), Literal(constant, ValueType.BIGINT))
+    for number in EDGES:
+        exact = Fraction(number) / constant if operator == "/" and constant else None
+        results = {"+": number + constant, "-": number - constant, "*": number * constant}
+        expected = results.get(operator, math.trunc(exact) if exact is not None else None)
+        if operator == "%" and constant:
+            expected = int(math.copysign(1, number)) * (abs(number) % abs(constant))
+        if expected is None or not -(2**63) <= expected < 2**63:
+            with pytest.raises(RowError):
+                evaluate([node], from_rows([{"a": number}]), "")
+        else:
+            (planes,) = evaluate([node], from_rows([{"a": number}]), "")
+            assert planes[ValueType.BIGINT].to_list() == [expected]

@@ -12,7 +12,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from functools import partial
 from typing import Any, Final
 
@@ -21,7 +23,7 @@ import polars as pl
 
 from headrace.engine.casts import BIGINT, BIT, DATETIME, FLOAT, TEXT, wanted
 from headrace.engine.rows import aligned, mapped
-from headrace.engine.values import NUMBERS, Fault, Plane, Scope, Value, all_of, combined, of_type
+from headrace.engine.values import NUMBERS, Fault, Plane, Scope, Value, all_of, any_of, combined, of_type
 from headrace.events.batch import ValueType
 from headrace.events.formats.json_exact import MAX_BIGINT, MIN_BIGINT
 from headrace.sql.plan import Binary, Expression, Unary
@@ -40,7 +42,7 @@ def _arithmetic(scope: Scope, node: Binary, left: Plane, right: Plane) -> Value:
         advice = "DATEADD and DATEDIFF compute with datetimes" if DATETIME in types else ""
         return _refused(node, left, right, advice)
     if types <= {BIT, BIGINT}:
-        return _whole(node, left.values.cast(pl.Int64), right.values.cast(pl.Int64))
+        return _whole(node, left, right)
     faults: list[Fault] = []
     sides = []
     for plane, side in ((left, node.left), (right, node.right)):
@@ -51,20 +53,43 @@ def _arithmetic(scope: Scope, node: Binary, left: Plane, right: Plane) -> Value:
     return _real(scope, node, sides[0], sides[1], tuple(faults))
 
 
-def _whole(node: Binary, left: pl.Expr, right: pl.Expr) -> Value:
-    result, overflow = _WHOLE[node.operator](left, right)
-    both = (Value({BIGINT: left}), Value({BIGINT: right}))
+def _whole(node: Binary, left: Plane, right: Plane) -> Value:
+    first, second = (
+        plane.values.cast(pl.Int64) if plane.type is BIT else plane.values for plane in (left, right)
+    )
+    result, overflow = _WHOLE[node.operator](first, second)
+    both = (Value({BIGINT: first}), Value({BIGINT: second}))
+    if isinstance(right.constant, int):
+        overflow = _beyond(node.operator, first, int(right.constant))
     faults = []
     if overflow is not None:
         faults.append(Fault(overflow, node, partial(_out_of_range, node.operator), both, _FLOAT_ADVICE))
-    if node.operator in "/%":
-        faults.append(_zero_divisor(node, left, right, both))
+    if node.operator in "/%" and (right.constant == 0 or not isinstance(right.constant, int)):
+        faults.append(_zero_divisor(node, first, second, both))
     return of_type(BIGINT, result, faults)
+
+
+def _beyond(operator: str, left: pl.Expr, right: int) -> pl.Expr | None:
+    """Return where `left operator right` is out of range, by the range of `left`; None if it never is."""
+    least, most = MIN_BIGINT, MAX_BIGINT
+    if operator in "+-":
+        moved = right if operator == "+" else -right
+        least, most = least - min(moved, 0), most - max(moved, 0)
+    elif operator == "*" and right:
+        ends = sorted((Fraction(least, right), Fraction(most, right)))
+        least, most = max(math.ceil(ends[0]), least), min(math.floor(ends[1]), most)
+    elif operator == "/" and right == -1:
+        least += 1
+    outside = [left < least] if least > MIN_BIGINT else []
+    outside += [left > most] if most < MAX_BIGINT else []
+    return any_of(outside) if outside else None
 
 
 def _real(scope: Scope, node: Binary, left: pl.Expr, right: pl.Expr, faults: tuple[Fault, ...]) -> Value:
     both = (Value({FLOAT: left}), Value({FLOAT: right}))
-    result = scope.once(_REAL[node.operator](left, right))
+    result = _REAL[node.operator](left, right)
+    if node.operator == "%":
+        result = scope.once(result)
     if node.operator in "/%":
         faults = (*faults, _zero_divisor(node, left, right, both))
     out = Fault(~result.is_finite(), node, partial(_out_of_range, node.operator), both)
