@@ -37,7 +37,7 @@ _WORDS: Final = (
 )
 
 #: Most blocks are small, so that there are many epochs to die in; some are far above the first batch of an
-#: instance, so that it reads ahead.
+#: instance, so that it has a backlog.
 _SMALL_BLOCK: Final = 25
 _LARGE_BLOCK: Final = 500
 _LARGE_EVERY: Final = 16
