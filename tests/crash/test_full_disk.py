@@ -6,10 +6,10 @@ import resource
 import subprocess
 
 import pytest
-from tests.crash.processes import TIMEOUT_S, Sandbox, wait_until
 
 from headrace.local.namespace import Namespace
 from headrace.local.progress import Progress
+from tests.crash.processes import TIMEOUT_S, Sandbox, wait_until
 
 SETTINGS = """
 [inputs.papers]

@@ -4,13 +4,13 @@ import json
 
 import polars as pl
 import pytest
-from tests.crash.processes import Sandbox
 
 from headrace.connect.hub import HubSink
 from headrace.connect.sink import Rows
 from headrace.events.formats.json import JsonDecoder
 from headrace.limits import MAX_EVENT_BYTES, MAX_KEY_CHARS
 from headrace.local.hub import Hub
+from tests.crash.processes import Sandbox
 
 SETTINGS = """
 [inputs.papers]

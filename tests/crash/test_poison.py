@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from tests.crash.processes import Sandbox
 
 from headrace.engine.job import KILLER
+from tests.crash.processes import Sandbox
 
 SETTINGS = """
 [inputs.papers]

@@ -4,10 +4,10 @@ import json
 import signal
 
 import pytest
-from tests.crash.processes import TIMEOUT_S, Sandbox, wait_until
 
 from headrace.local.namespace import Namespace
 from headrace.local.progress import Progress
+from tests.crash.processes import TIMEOUT_S, Sandbox, wait_until
 
 SETTINGS = """
 [inputs.papers]

@@ -25,12 +25,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.docs.pages import Block
-
 import headrace as hr
 from headrace.cli.main import main
 from headrace.events.formats.json import encode_lines
 from headrace.sql.bind import bind
+from tests.docs.pages import Block
 
 PATIENCE_S = 60
 SHELL = re.compile(r"[|<>;&$*`]")

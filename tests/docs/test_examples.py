@@ -4,11 +4,11 @@ import json
 import shutil
 
 import pytest
-from tests.docs.pages import ROOT
-from tests.docs.reader import captured
 
 import headrace as hr
 from headrace.cli.main import main
+from tests.docs.pages import ROOT
+from tests.docs.reader import captured
 
 EXAMPLES = sorted(path.parent for path in (ROOT / "examples").glob("*/headrace.toml"))
 

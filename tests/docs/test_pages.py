@@ -1,6 +1,7 @@
 """Every command, snippet and table of the documentation does what the page says."""
 
 import pytest
+
 from tests.docs.pages import PAGES, ROOT, Block, parts
 from tests.docs.reader import Reader
 

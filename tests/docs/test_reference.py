@@ -9,9 +9,6 @@ from urllib.parse import unquote
 
 import msgspec
 import pytest
-from tests.docs.pages import DOCS, PAGES, ROOT, Table, anchor, headings, parts, section
-from tests.docs.reader import Mismatch, Reader
-from tests.tidy.test_imports import STEPS
 
 import headrace as hr
 from headrace.cli.main import VERBS
@@ -24,6 +21,9 @@ from headrace.project.settings import (
     PublishSettings,
 )
 from headrace.sql.catalogue import all_signatures
+from tests.docs.pages import DOCS, PAGES, ROOT, Table, anchor, headings, parts, section
+from tests.docs.reader import Mismatch, Reader
+from tests.tidy.test_imports import STEPS
 
 SETTINGS = {
     "project": ProjectSettings,

@@ -5,7 +5,6 @@ import signal
 
 import polars as pl
 import pytest
-from tests.integration.command import Commands
 
 from headrace.clock import SystemClock
 from headrace.local.browse import newest_messages
@@ -15,6 +14,7 @@ from headrace.local.namespace import Namespace
 from headrace.local.queue import Queue
 from headrace.local.table import Entities, Table
 from headrace.project.latest import newest_events
+from tests.integration.command import Commands
 
 
 @pytest.fixture

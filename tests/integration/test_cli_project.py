@@ -11,13 +11,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from tests.integration.command import Commands
 
 from headrace.cli import main
 from headrace.clock import ManualClock, SystemClock
 from headrace.local.hub import Hub
 from headrace.project import diagnosis
 from headrace.project.latest import newest_events
+from tests.integration.command import Commands
 
 
 @pytest.fixture

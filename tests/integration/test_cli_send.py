@@ -11,7 +11,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import polars as pl
 import pytest
-from tests.integration.command import Commands
 
 from headrace.cli import main
 from headrace.limits import MAX_EVENT_BYTES
@@ -19,6 +18,7 @@ from headrace.local.browse import newest_messages
 from headrace.local.hub import Hub
 from headrace.local.namespace import Namespace
 from headrace.project.latest import newest_events
+from tests.integration.command import Commands
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import re
 import subprocess
 
 import pytest
-from tests.tidy.source import ROOT, modules
 
 from headrace.faults import POINTS
+from tests.tidy.source import ROOT, modules
 
 MAX_LINES = 500
 MAX_FUNCTION_LINES = 60

@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+
 from tests.tidy.source import imports, modules
 
 STEPS = [

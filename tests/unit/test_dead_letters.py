@@ -2,23 +2,10 @@
 
 import pytest
 
-from headrace.clock import ManualClock
 from headrace.local import namespace as namespace_module
 from headrace.local.dead_letters import DeadLetter, DeadLetters
-from headrace.local.namespace import Namespace
 
 RAW = b'{"not": json\xff\x00'
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
-
-
-@pytest.fixture
-def namespace(tmp_path, clock):
-    with Namespace.open(tmp_path, clock=clock) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -14,22 +14,11 @@ from headrace.engine.expressions import RowError
 from headrace.engine.functions import KERNELS
 from headrace.engine.operators.project import project
 from headrace.events.batch import Batch, Column, ValueType
-from headrace.events.formats.json import from_rows, rows
+from headrace.events.formats.json import from_rows
 from headrace.sql.bind import bind
 from headrace.sql.catalogue import all_signatures
 from headrace.sql.plan import Project
-
-
-def value(expression: str, **fields: Any) -> Any:
-    """The value of an expression over an event with these fields."""
-    script = bind(f"SELECT {expression} AS x FROM src")
-    relation = script.outputs[0].relation
-    assert isinstance(relation, Project)
-    return rows(project(from_rows([fields]), relation.items, script.text))[0]["x"]
-
-
-def same(found: Any, expected: Any) -> bool:
-    return type(found) is type(expected) and found == expected
+from tests.unit.evaluating import same, value
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import sys
 
 import pytest
 
-from headrace.clock import ManualClock
 from headrace.errors import Fatal, Transient, UserError
 from headrace.limits import EPOCHS_KEPT
 from headrace.local.namespace import Namespace
@@ -23,17 +22,6 @@ with Namespace.open(pathlib.Path(sys.argv[1])) as namespace:
     print("held", flush=True)
     sys.stdin.readline()
 """
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
-
-
-@pytest.fixture
-def namespace(tmp_path, clock):
-    with Namespace.open(tmp_path, clock=clock) as opened:
-        yield opened
 
 
 @pytest.fixture

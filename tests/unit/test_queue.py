@@ -27,17 +27,6 @@ MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
 @pytest.fixture
-def clock():
-    return ManualClock()
-
-
-@pytest.fixture
-def namespace(tmp_path, clock):
-    with Namespace.open(tmp_path, clock=clock) as opened:
-        yield opened
-
-
-@pytest.fixture
 def queue(namespace):
     return Queue(namespace, "tasks", visibility_timeout_s=30, max_deliveries=3)
 

@@ -1,10 +1,10 @@
 """Scripts: statements, steps, outputs, and the columns of a SELECT list."""
 
 import pytest
-from tests.unit.plan_text import script_text, text
 
 from headrace.sql.bind import bind
 from headrace.sql.plan import AllColumns, ColumnRef, Filter, Item, Project, Scan, StepRef, Union
+from tests.unit.plan_text import script_text, text
 
 
 def names(select, **declared):

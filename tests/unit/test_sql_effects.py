@@ -10,7 +10,6 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.plan_text import script_text
 
 from headrace.sql.bind import bind
 from headrace.sql.plan import (
@@ -27,6 +26,7 @@ from headrace.sql.plan import (
     Scan,
     Unary,
 )
+from tests.unit.plan_text import script_text
 
 FUNCTIONS = ("f", "g", "classify")
 

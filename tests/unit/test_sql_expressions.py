@@ -3,7 +3,6 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.plan_text import text
 
 from headrace.errors import QueryError
 from headrace.events.batch import ValueType
@@ -19,6 +18,7 @@ from headrace.sql.plan import (
     Project,
     SystemTimestamp,
 )
+from tests.unit.plan_text import text
 
 
 def value(written, **names):

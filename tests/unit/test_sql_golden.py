@@ -8,10 +8,10 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.unit.plan_text import script_text
 
 from headrace.sql.bind import bind
 from headrace.sql.dialect import parse
+from tests.unit.plan_text import script_text
 
 FOLDER = Path(__file__).parents[1] / "data" / "sql"
 SCRIPTS = {path.stem: path.read_text("utf-8") for path in sorted(FOLDER.glob("*.sql"))}
