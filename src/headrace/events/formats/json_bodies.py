@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from headrace.events.formats.json_exact import not_json, not_utf8
-from headrace.events.formats.json_lines import BadEvent, Lines, Positions, bracket_levels, nesting
+from headrace.events.formats.json_lines import BadEvent, Lines, LineTexts, Positions, bracket_levels, nesting
 from headrace.limits import MAX_EVENT_BYTES, MAX_JSON_DEPTH
 
 _WHITESPACE: Final = b" \t\r\n"
@@ -50,7 +50,7 @@ def unpack(bodies: Sequence[bytes], joined: bytes | None) -> Objects:
     lines = Lines.of(bodies, joined)
     every = np.arange(len(bodies))
     if lines.look_like_objects():
-        return _without_deep_lines(Objects(bodies, every, lines, every, [], {}))
+        return _without_deep_lines(Objects(LineTexts(lines), every, lines, every, [], {}))
     texts: list[bytes] = []
     owners: list[int] = []
     rejects: dict[int, str] = {}

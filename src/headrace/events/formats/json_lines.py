@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, overload
 
 import msgspec
 import numpy as np
@@ -114,6 +114,25 @@ class Lines:
             return []
         suspects = np.flatnonzero(self.per_line(opening) > MAX_JSON_DEPTH)
         return [int(line) for line in suspects if nesting(self.text(line)) > MAX_JSON_DEPTH]
+
+
+class LineTexts(Sequence[bytes]):
+    """The lines as texts, cut out of the whole one at a time: most are never asked for."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+
+    def __len__(self) -> int:
+        return self._lines.count
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[bytes]: ...
+    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
+        if isinstance(index, slice):
+            return [self._lines.text(line) for line in range(len(self))[index]]
+        return self._lines.text(range(len(self))[index])
 
 
 def positions(buffer: Bytes, byte: int, fold: int = 0) -> Positions:
