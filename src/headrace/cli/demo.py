@@ -92,7 +92,7 @@ def _flow(arguments: argparse.Namespace, running: Run, watcher: papers.Watcher) 
     """Publish the papers while watching; returns how many were published, once all of them are stored."""
     published = 0
     with demo_report.progress(hidden=arguments.json) as show:
-        for block in _blocks(arguments):
+        for block in filter(None, _blocks(arguments)):
             watcher.hub.publish_bodies(block)
             published += len(block)
             show(watcher.look(), published)
