@@ -264,3 +264,12 @@ def test_datetimes_in_messages_are_iso() -> None:
     bound, text = expressions("CAST(d AS bigint) AS x")
     with pytest.raises(RowError, match="Cannot cast value '2026-03-02T08:00:00Z' of type datetime"):
         evaluate(bound, from_rows([{"d": datetime(2026, 3, 2, 8, tzinfo=UTC)}]), text)
+
+
+def test_a_condition_that_is_the_same_in_every_row_still_gives_a_value_for_each() -> None:
+    events = [{"n": 0}, {"n": 1}]
+    assert column("CASE WHEN 0 = 0 THEN NULL WHEN 0 = n THEN NULL ELSE 0 END", events) == [None, None]
+    assert column("CASE WHEN 0 = 1 THEN n WHEN NULL = n THEN 1 ELSE 'x' END", events) == ["x", "x"]
+    assert column("COALESCE('a', n)", events) == ["a", "a"]
+    assert column("NULLIF('a', 'a')", events) == [None, None]
+    assert column("LEFT('abc', NULL)", events) == [None, None]

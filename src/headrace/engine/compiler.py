@@ -39,6 +39,7 @@ from headrace.engine.values import (
     faults_of,
     null,
     of_type,
+    when,
 )
 from headrace.events.batch import DTYPES, TIME, Column, ValueType
 from headrace.sql import plan
@@ -134,7 +135,11 @@ class _Compiler:
             if key not in self._kept:
                 self._kept[key] = self.once(expression)
             return self._kept[key]
-        stage = max((self._stage_of.get(name, -1) for name in expression.meta.root_names()), default=-1) + 1
+        names = expression.meta.root_names()
+        if not names:
+            constant = pl.select(expression).to_series()
+            return pl.lit(constant.item(0), dtype=constant.dtype)
+        stage = max(self._stage_of.get(name, -1) for name in names) + 1
         if stage == len(self._stages):
             self._stages.append([])
         name = f"{self._prefix}once{len(self._stage_of)}"
@@ -240,7 +245,7 @@ class _Compiler:
             if more and known is not None:
                 if operator == "AND":
                     failing = any_of(fault.where for fault in more)
-                    group[-1] = pl.when(failing).then(null(BIT)).otherwise(condition)
+                    group[-1] = when(failing, null(BIT), condition)
                 open_ = known if operator == "AND" else ~known
                 faults = (*faults, *(fault.within(open_) for fault in more))
             else:
@@ -279,9 +284,9 @@ class _Compiler:
         faults: list[Fault] = []
         values = [self.value(then) for _, then in node.branches] + [self.value(node.otherwise)]
         declared = _common_type(values)
-        for (when, _), value in zip(node.branches, values, strict=False):
-            condition, failing = self.condition(when)
-            condition = self.once(condition) if _weight(when) > _MAX_WEIGHT else condition
+        for (predicate, _), value in zip(node.branches, values, strict=False):
+            condition, failing = self.condition(predicate)
+            condition = self.once(condition) if _weight(predicate) > _MAX_WEIGHT else condition
             open_ = ~any_of(earlier.fill_null(value=False) for earlier in conditions)
             faults.extend(fault.within(open_) if conditions else fault for fault in failing)
             faults.extend(fault.within(open_ & condition) for fault in value.faults)
@@ -318,7 +323,7 @@ def _chosen(conditions: Sequence[pl.Expr], planes: Sequence[pl.Expr]) -> pl.Expr
     """Return the plane of the first condition that is true, else the last plane."""
     result = planes[-1]
     for condition, plane in zip(reversed(conditions), reversed(planes[:-1]), strict=True):
-        result = pl.when(condition).then(plane).otherwise(result)
+        result = when(condition, plane, result)
     return result
 
 

@@ -111,6 +111,16 @@ def _joined(conditions: list[pl.Expr], join: Callable[[list[pl.Expr]], pl.Expr],
     return join(conditions)
 
 
+def when(condition: pl.Expr, then: pl.Expr, otherwise: pl.Expr) -> pl.Expr:
+    """Return `then` where `condition` is true, else `otherwise`.
+
+    A condition that is the same in every row is settled here: Polars may give what it chooses as one row.
+    """
+    if condition.meta.root_names():
+        return pl.when(condition).then(then).otherwise(otherwise)
+    return then if pl.select(condition).item() else otherwise
+
+
 def null(type_: ValueType) -> pl.Expr:
     """Return NULL as a plane of `type_`."""
     return pl.lit(None, dtype=DTYPES[type_])
@@ -149,7 +159,8 @@ def first_present(values: Sequence[Value]) -> Value:
     taken = FALSE
     for value in values:
         free = ~taken
-        parts.append(Value({type_: pl.when(free).then(plane) for type_, plane in value.planes.items()}))
+        planes = {type_: when(free, plane, null(type_)) for type_, plane in value.planes.items()}
+        parts.append(Value(planes))
         taken = taken | value.present
     return merged(parts)
 

@@ -29,7 +29,19 @@ from headrace.engine.casts import (
     shown,
     wanted,
 )
-from headrace.engine.values import FALSE, NUMBERS, TRUE, VARIES, Fault, Plane, Scope, Value, combined, of_type
+from headrace.engine.values import (
+    FALSE,
+    NUMBERS,
+    TRUE,
+    VARIES,
+    Fault,
+    Plane,
+    Scope,
+    Value,
+    combined,
+    of_type,
+    when,
+)
 from headrace.events.batch import ValueType
 from headrace.events.formats.json_exact import MAX_BIGINT, MIN_BIGINT
 from headrace.sql.plan import Expression
@@ -110,7 +122,7 @@ def _text_with(scope: Scope, symbol: str, node: Expression, text: Plane, other: 
     fault = Fault(unread, node, problem, (text.shown,), TRY_CAST_ADVICE)
     as_whole = _numbers(symbol, Plane(BIGINT, whole), other)
     as_real = _numbers(symbol, Plane(FLOAT, real), other)
-    return of_type(BIT, pl.when(whole.is_not_null()).then(as_whole).otherwise(as_real), [fault])
+    return of_type(BIT, when(whole.is_not_null(), as_whole, as_real), [fault])
 
 
 def _unread(found: tuple[Any, ValueType], *, type_: ValueType) -> str:

@@ -10,11 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-import polars as pl
-
 from headrace.engine.casts import BIT
 from headrace.engine.functions.comparisons import compare
-from headrace.engine.values import FALSE, Fault, Kernel, Scope, Value, first_present
+from headrace.engine.values import FALSE, Fault, Kernel, Scope, Value, first_present, null, when
 from headrace.sql.plan import Call
 
 
@@ -34,7 +32,7 @@ def _nullif(scope: Scope, call: Call, arguments: Sequence[Value]) -> Value:
     pairs = zip(call.arguments, arguments, strict=True)
     equal = compare(scope, "=", call, *pairs)
     same = equal.planes[BIT].fill_null(value=False)
-    planes = {type_: pl.when(~same).then(plane) for type_, plane in value.planes.items()}
+    planes = {type_: when(same, null(type_), plane) for type_, plane in value.planes.items()}
     return Value(planes, equal.faults, declared=value.declared)
 
 
