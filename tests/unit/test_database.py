@@ -191,3 +191,14 @@ def test_a_database_can_be_closed_twice(tmp_path):
     database = opened(tmp_path / "deep" / "er" / "notes.db")
     database.close()
     database.close()
+
+
+@pytest.mark.parametrize("use", [notes, lambda database: note(database, "new"), Database.version])
+def test_a_file_that_was_removed_is_used_no_more_though_another_took_its_place(tmp_path, use):
+    folder = tmp_path / "data"
+    with contextlib.closing(opened(folder / "notes.db")) as database:
+        folder.rename(tmp_path / "away")
+        with pytest.raises(Fatal, match=r"notes\.db was moved or removed while it was in use"):
+            use(database)
+        with contextlib.closing(opened(folder / "notes.db")), pytest.raises(Fatal, match="moved or removed"):
+            use(database)

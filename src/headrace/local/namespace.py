@@ -94,6 +94,10 @@ class Namespace:
         with self._database.read() as connection:
             yield connection
 
+    def check_in_place(self) -> None:
+        """Raise `Fatal` if the folder was moved or removed since it was opened."""
+        self._database.check_in_place()
+
     def close(self) -> None:
         """Close the file; a second call does nothing."""
         self._database.close()

@@ -50,6 +50,7 @@ class Run:
 
     def watch(self) -> bool:
         """Look after the jobs once, without waiting; true when all have ended."""
+        self.namespace.check_in_place()
         done = self.supervisor.watch()
         if self.until_end and not done:
             self._end_in_order()
