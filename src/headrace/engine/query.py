@@ -80,6 +80,8 @@ def query(
     function or a model. Raises QueryError for a script that must be refused, DataError when a row makes it
     stop, UserError for an input that cannot be read.
     """
+    if not isinstance(inputs, Mapping):
+        raise UserError('inputs: expected names and their events, as {"papers": rows}')
     called = {name: _scorer(name, function) for name, function in (functions or {}).items()}
     script = bind(sql, functions=called, inputs=inputs)
     batches = _timed(script, {name: _batch(name, data) for name, data in inputs.items()})
@@ -95,7 +97,11 @@ def query(
 
 
 def _scorer(name: str, function: Function) -> Scorer:
-    return PythonFunction(name, function) if callable(function) else function
+    if callable(function):
+        return PythonFunction(name, function)
+    if not hasattr(function, "score"):
+        raise UserError(f"function {name!r}: expected a callable or a model, found {type(function).__name__}")
+    return function
 
 
 def _batch(name: str, data: Input) -> Batch:
@@ -103,6 +109,10 @@ def _batch(name: str, data: Input) -> Batch:
         return _file(name, Path(data))
     if isinstance(data, pl.DataFrame):
         return json.from_rows(data.to_dicts())
+    if not hasattr(data, "__len__") or isinstance(data, Mapping | bytes):
+        raise UserError(
+            f"input {name!r}: expected a list of dicts, a Polars frame or a path, found {type(data).__name__}"
+        )
     return json.from_rows(data)
 
 
@@ -118,7 +128,8 @@ def _file(name: str, path: Path) -> Batch:
             )
         text = path.read_bytes()
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise UserError(f"input {name!r}: cannot read {path}: {error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"input {name!r}: cannot read {path}: {reason}") from None
     bodies = [text] if path.suffix == ".json" else [line for line in text.splitlines() if line.strip()]
     decoded = json.JsonDecoder().decode(bodies)
     if decoded.rejects:
@@ -141,10 +152,11 @@ def _timed(script: Script, batches: Mapping[str, Batch]) -> dict[str, Batch]:
     for name, batch in batches.items():
         numbers = pl.int_range(batch.height, dtype=pl.Int64, eager=True).alias(ORIGIN)
         numbered = Batch(batch.frame.with_columns(numbers), batch.columns)
-        timestamp = times_by.get(name.casefold()) or ColumnRef(ARRIVAL)
-        [planes] = evaluate([Cast(timestamp, ValueType.DATETIME, safe=True)], numbered, script.text)
+        timestamp = times_by.get(name.casefold())
+        asked = timestamp or ColumnRef(ARRIVAL)
+        [planes] = evaluate([Cast(asked, ValueType.DATETIME, safe=True)], numbered, script.text)
         times = planes.get(ValueType.DATETIME)
-        if times is None and not numbered.named(ARRIVAL):
+        if times is None and timestamp is None and not numbered.named(ARRIVAL):
             times = pl.repeat(
                 datetime.now(UTC).replace(tzinfo=None), batch.height, dtype=_DATETIME, eager=True
             )
