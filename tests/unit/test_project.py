@@ -140,6 +140,12 @@ def test_secrets_come_from_the_environment_or_a_file_and_are_never_shown(project
     assert redacted("a environment-secret b secret-of-file") == "a *** b ***"
 
 
+def test_a_project_can_be_printed_without_its_keys(project):
+    shown = repr(Project.load(project('[publish]\nkeys = { sender = "written-in-the-file" }\n')))
+    assert "'sender': '***'" in shown
+    assert "written-in-the-file" not in shown
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [

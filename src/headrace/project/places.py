@@ -58,7 +58,7 @@ def find_place(
             f"'{name}' names {' and '.join(map(str, found))}. "
             f"Say which one {purpose} by a name that only it has"
         )
-    wanted = " or ".join(kinds)
+    wanted = ", ".join(kinds[:-1]) + f" or {kinds[-1]}" if len(kinds) > 1 else kinds[0]
     if by_key:
         raise UserError(f"'{name}' is the {by_key[0]}; a {wanted} is needed {purpose}")
     names = sorted({known for key, place in declared if place.kind in kinds for known in (key, place.name)})

@@ -110,7 +110,8 @@ class Project:
         """Return a job's settings. Raises `UserError` with the nearest name."""
         if name not in self.jobs:
             known = ", ".join(self.jobs) or "none"
-            raise UserError(f"no job is called {name!r}; there are: {known}. {did_you_mean(name, self.jobs)}")
+            hint = did_you_mean(name, self.jobs)
+            raise UserError(f"no job is called {name!r}; there are: {known}. {hint}".rstrip())
         return self.jobs[name]
 
     def script(self, job: str) -> Script:

@@ -57,3 +57,7 @@ class PublishSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8710
     keys: dict[str, str] = {}
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1)] = 1_048_576
+
+    def __repr__(self) -> str:
+        shown = dict.fromkeys(self.keys, "***")
+        return f"PublishSettings(host={self.host!r}, port={self.port}, keys={shown})"
