@@ -324,3 +324,19 @@ def make_newer(database):
     connection = apsw.Connection(str(database))
     connection.pragma("user_version", 99)
     connection.close()
+
+
+# --- run and stop -----------------------------------------------------------------------------------------
+
+
+def test_a_run_tells_what_it_did_and_not_what_runs_before_it_did(headrace):
+    assert headrace("send", "papers", headrace.write("papers.jsonl", '{"id": 1}\n{"id": 2}\n')).exit_code == 0
+    told = [headrace.process("run", "copy", "--until-end", "--json").stdout for _ in range(2)]
+    first, second = (json.loads(text)["jobs"]["copy"] for text in told)
+    assert (first["events_in"], first["rows_out"]) == (2, 2)
+    assert (second["events_in"], second["rows_out"]) == (0, 0)
+
+
+def test_stopping_where_nothing_ever_ran_is_no_mistake(headrace):
+    answer = headrace("stop")
+    assert (answer.exit_code, answer.out) == (0, "no job was running\n")

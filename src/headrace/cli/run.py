@@ -50,12 +50,13 @@ def _supervise(project: Project, jobs: list[str], arguments: argparse.Namespace)
     with run_of(project, jobs, until_end=arguments.until_end, say=_note) as running:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: running.supervisor.stop())
+        before = {job: Progress(running.namespace).counts(job) for job in jobs}
         running.start()
         for job in jobs:
             instances = project.job(job).instances
             _note(f"job {job}: {instances} {'instance' if instances == 1 else 'instances'} started")
         exit_code = running.wait()
-        counts = {job: Progress(running.namespace).counts(job) for job in jobs}
+        counts = {job: _since(before[job], Progress(running.namespace).counts(job)) for job in jobs}
     if arguments.json:
         print(json.dumps({"exit_code": exit_code, "jobs": counts}))
     else:
@@ -65,6 +66,10 @@ def _supervise(project: Project, jobs: list[str], arguments: argparse.Namespace)
                 + ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in count.items())
             )
     return exit_code
+
+
+def _since(before: dict[str, int], now: dict[str, int]) -> dict[str, int]:
+    return {name: value - before.get(name, 0) for name, value in now.items()}
 
 
 def _run_instance(project: Project, job: str, number: int, parent: int | None) -> int:

@@ -182,7 +182,8 @@ def _write(sample: Sample, name: str, arguments: argparse.Namespace) -> None:
     if sample.bad:
         note(f"{count_text(sample.bad, 'event')} left out: not JSON. `headrace peek` shows them")
     if not sample.lines:
-        raise Transient(f"no events came from {name}; --seconds S waits longer. Nothing was written")
+        came = "no events came" if not sample.bad else "no events but these came"
+        raise Transient(f"{came} from {name}; --seconds S waits longer. Nothing was written")
     text = b"".join(line + b"\n" for line in sample.lines)
     if arguments.o is None:
         sys.stdout.buffer.write(text)

@@ -32,21 +32,25 @@ def run(arguments: argparse.Namespace) -> int:
     jobs = arguments.jobs or list(project.jobs)
     for job in jobs:
         project.job(job)
+    running = _stop(project, jobs, arguments.timeout_s) if project.data.exists() else []
+    if arguments.json:
+        print(json.dumps({"stopped": running}))
+    else:
+        print(f"stopped: {', '.join(running)}" if running else "no job was running")
+    return 0
+
+
+def _stop(project: Project, jobs: list[str], timeout_s: float) -> list[str]:
+    """Stop those of the jobs that run, and return them; raises `Transient` when that takes too long."""
     clock = SystemClock()
     with Namespace.open(project.data, create=False) as namespace:
         progress = Progress(namespace)
         running = [job for job in jobs if progress.is_held(job, RUN_TASK)]
         for job in running:
             progress.request_stop(job)
-        deadline_ns = clock.monotonic_ns() + int(arguments.timeout_s * 1e9)
+        deadline_ns = clock.monotonic_ns() + int(timeout_s * 1e9)
         while any(progress.is_held(job, RUN_TASK) for job in running):
             if clock.monotonic_ns() > deadline_ns:
-                raise Transient(
-                    f"still running after {arguments.timeout_s:g} s: {', '.join(running)}. Try again"
-                )
+                raise Transient(f"still running after {timeout_s:g} s: {', '.join(running)}. Try again")
             clock.sleep(0.05)
-    if arguments.json:
-        print(json.dumps({"stopped": running}))
-    else:
-        print(f"stopped: {', '.join(running)}" if running else "no job was running")
-    return 0
+    return running

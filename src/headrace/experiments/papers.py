@@ -46,16 +46,23 @@ WINDOW_EVENTS: Final = 20
 
 def make_project(folder: Path, instances: int) -> Project:
     """Write the demonstration's project into `folder`, which is emptied if an earlier one left it."""
+    try:
+        _empty(folder)
+    except OSError as error:
+        raise UserError(f"cannot work in {folder}: {error.strerror}. Choose another with --folder") from None
+    for source in resources.files("headrace.experiments").joinpath("papers_project").iterdir():
+        text = source.read_text("utf-8")
+        (folder / source.name).write_text(text.replace("instances = 2", f"instances = {instances}"), "utf-8")
+    return Project.load(folder / FILE_NAME)
+
+
+def _empty(folder: Path) -> None:
     if folder.exists():
         if any(folder.iterdir()) and not (folder / MARK).exists():
             raise UserError(f"{folder} is not empty and was not made by a demo: choose another with --folder")
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     (folder / MARK).touch()
-    for source in resources.files("headrace.experiments").joinpath("papers_project").iterdir():
-        text = source.read_text("utf-8")
-        (folder / source.name).write_text(text.replace("instances = 2", f"instances = {instances}"), "utf-8")
-    return Project.load(folder / FILE_NAME)
 
 
 def generated(model: LinearModel, count: int, seed: int) -> Iterator[pl.DataFrame]:
