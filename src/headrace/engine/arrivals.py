@@ -69,7 +69,9 @@ class Arranger:
     """
 
     def __init__(self, timestamps: Mapping[str, Expression], script: str) -> None:
-        self._timestamps, self._script = timestamps, script
+        # Made once: compiled expressions are kept by identity.
+        casts = {name: Cast(by, ValueType.DATETIME, safe=True) for name, by in timestamps.items()}
+        self._timestamps, self._script = casts, script
         self._decoders: dict[str, JsonDecoder] = {}
         self._watermarks_us: dict[tuple[str, int], int | None] = {}
 
@@ -107,7 +109,7 @@ class Arranger:
         timestamp = self._timestamps.get(poll.input)
         if timestamp is None:
             return batch, []
-        [planes] = evaluate([Cast(timestamp, ValueType.DATETIME, safe=True)], batch, self._script)
+        [planes] = evaluate([timestamp], batch, self._script)
         arrival_us = batch.frame[TIME].to_physical()
         times = planes.get(ValueType.DATETIME)
         if times is None:

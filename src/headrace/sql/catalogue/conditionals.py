@@ -13,7 +13,7 @@ SIGNATURES: Final = (
         "COALESCE",
         Group.CONDITIONAL,
         (_VALUE, _VALUE),
-        ResultRule.HIGHEST,
+        ResultRule.FOUND,
         "Returns the first value that is not NULL.",
         ("COALESCE(NULL, 2, 3)", 2),
         variadic=True,

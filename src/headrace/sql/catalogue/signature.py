@@ -14,7 +14,6 @@ class ResultRule(StrEnum):
     """How the type of a result follows where it is not always the same."""
 
     FIRST = "the type of the first argument"
-    HIGHEST = "the highest type of the arguments"
     FOUND = "the type of the value that is found"
     WRITTEN = "the type after AS"
 
