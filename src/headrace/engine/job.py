@@ -168,6 +168,8 @@ class Instance:
 
     def _epoch(self, arrivals: Arrivals) -> None:
         with self._pace.timed(arrivals.events, full=arrivals.full):
+            if arrivals.full:
+                self._intake.read_ahead(self._pace.rows)
             if self._tasks.killer(arrivals.polls[0]):
                 outcome = Outcome(dead={0: KILLER})
             else:

@@ -14,7 +14,7 @@ from headrace.engine.expressions import evaluate
 from headrace.engine.program import Program
 from headrace.engine.row_error import RowError
 from headrace.errors import DataError, UserError, did_you_mean
-from headrace.events.batch import DTYPES, HIDDEN, ORIGIN, TIME, Batch, ValueType
+from headrace.events.batch import DTYPES, HIDDEN, ORIGIN, POLARS_FAULTS, TIME, Batch, ValueType
 from headrace.events.formats import json
 from headrace.models.python import PythonFunction
 from headrace.models.scorer import Scorer
@@ -127,7 +127,7 @@ def _file(name: str, path: Path) -> Batch:
                 f"input {name!r}: {path} is not JSON, CSV or Parquet by its suffix. {hint}".rstrip()
             )
         text = path.read_bytes()
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, *POLARS_FAULTS) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"input {name!r}: cannot read {path}: {reason}") from None
     bodies = [text] if path.suffix == ".json" else [line for line in text.splitlines() if line.strip()]

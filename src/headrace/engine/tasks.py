@@ -38,6 +38,7 @@ class Task:
     source: OrderedSource
     ownership: Ownership
     offset: int
+    read_offset: int
     start_counted: bool = False
     suspect_end: int | None = None
     piece_rows: int = FIRST_BATCH_ROWS
@@ -112,7 +113,7 @@ class Tasks:
         offset = max(known.get((name, partition), 0), source.begin(partition))
         epochs = self._progress.epochs(self._job, task)
         self._begin(name, partition, epochs[-1].watermark_us if epochs else None)
-        taken = Task(name, partition, source, ownership, offset)
+        taken = Task(name, partition, source, ownership, offset, offset)
         probe = self._progress.probe(self._job, task)
         if probe is not None and probe[0] == offset:
             taken.suspect_end = probe[1]
@@ -143,8 +144,9 @@ class Tasks:
         for task in self.owned[turn:] + self.owned[:turn]:
             if task.suspect_end is not None or max_events <= 0 or max_bytes <= 0:
                 continue
-            poll = task.source.poll(task.partition, task.offset, max_events, max_bytes)
+            poll = task.source.poll(task.partition, task.read_offset, max_events, max_bytes)
             if poll is not None and not self._suspected(task):
+                task.read_offset = poll.next_offset
                 polls.append(poll)
                 max_events -= len(poll.bodies)
                 max_bytes -= poll.size_bytes
@@ -181,6 +183,7 @@ class Tasks:
             task = self._task(poll)
             if task is not None:
                 task.offset = poll.next_offset
+                task.read_offset = max(task.read_offset, task.offset)
                 if task.suspect_end is not None and task.offset >= task.suspect_end:
                     task.suspect_end, task.piece_rows = None, FIRST_BATCH_ROWS
 
