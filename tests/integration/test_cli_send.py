@@ -310,3 +310,18 @@ def test_what_cannot_be_sent_is_told_in_one_message(headrace, words, message, mo
     assert answer.exit_code in {1, 2}
     assert message in answer.err
     assert answer.out == ""
+
+
+def test_a_panic_inside_polars_is_a_damaged_file_and_no_traceback(headrace, monkeypatch):
+    def panic(*_, **__):
+        raise pl.exceptions.PanicException("called `Option::unwrap()` on a `None` value")
+
+    pl.DataFrame({"id": [1]}).write_parquet(headrace.folder / "a.parquet")
+    monkeypatch.setattr(pl.LazyFrame, "collect_schema", panic)
+    answer = headrace("send", "papers", headrace.folder / "a.parquet")
+    assert (answer.exit_code, answer.out) == (1, "")
+    assert "a.parquet is damaged or not what its name says" in answer.err
+    monkeypatch.setattr("headrace.connect.event_files.EventFile.digest", panic)
+    answer = headrace("send", "papers", headrace.folder / "a.parquet")
+    assert answer.exit_code == 3
+    assert "an unexpected PanicException" in answer.err

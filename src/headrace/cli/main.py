@@ -56,7 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
         return 3
-    except Exception as error:
+    except SystemExit:
+        raise
+    except BaseException as error:  # a panic of Polars is no Exception
         if os.environ.get("HEADRACE_DEBUG"):
             raise
         complain(unexpected(error))
@@ -85,7 +87,7 @@ def _run(words: list[str]) -> int:
     return exit_code
 
 
-def unexpected(error: Exception) -> str:
+def unexpected(error: BaseException) -> str:
     """Return what a user is told of an exception that nobody foresaw."""
     return (
         f"an unexpected {type(error).__name__}: {error}. This is a fault of Headrace itself; nothing "

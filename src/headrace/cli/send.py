@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from headrace.cli.numbers import at_least, duration
 from headrace.cli.options import add_json, add_project, plain
@@ -28,7 +28,7 @@ from headrace.cli.stopping import STEP_S, asked_to_stop
 from headrace.clock import SystemClock
 from headrace.connect.event_files import EventFile, line_events, text_events
 from headrace.connect.feeds.fetch import HttpFetch
-from headrace.connect.feeds.files import papers_from_file
+from headrace.connect.feeds.files import FEED_SUFFIXES, papers_from_file
 from headrace.connect.feeds.poll import DEFAULT_INTERVAL_S, FeedPoller, Polled
 from headrace.connect.feeds.publish import publish_new
 from headrace.connect.feeds.state import StateFile
@@ -40,8 +40,6 @@ from headrace.local.hub import Hub
 from headrace.project import Project
 from headrace.project.places import Place, find_place
 from headrace.project.sending import BLOCK_EVENTS, HubTarget, QueueTarget, Sending, opened_target
-
-_FEED_ENDINGS: Final = {".xml", ".atom", ".rss", ".rdf"}
 
 
 def add(verbs: Any) -> None:
@@ -146,8 +144,8 @@ def _producer(name: str, line_field: str | None) -> str | None:
 
 def _events(name: str, line_field: str | None, report: Report) -> Iterator[bytes]:
     path = Path(name)
-    if line_field is None and path.suffix.lower() in _FEED_ENDINGS:
-        return (event for block in papers_from_file(path) for event in block)
+    if line_field is None and path.suffix.lower() in FEED_SUFFIXES:
+        return papers_from_file(path)
     return EventFile(path, line_field).events(report.refuse)
 
 

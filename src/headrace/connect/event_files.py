@@ -18,6 +18,7 @@ import msgspec
 import polars as pl
 
 from headrace.errors import DataError, UserError
+from headrace.events.batch import POLARS_FAULTS
 from headrace.limits import MAX_BLOCK_EVENTS, MAX_EVENT_BYTES, MAX_JSON_ARRAY_BYTES
 
 _WHITESPACE: Final = b" \t\r\n"
@@ -208,7 +209,7 @@ def _rows(
         text = pl.struct(pl.all()).struct.json_encode().cast(pl.Binary)
         rows = frame.with_columns(_ISO_DATETIMES).select(text.alias("event"))
         yield from _numbered(rows, name, refuse)
-    except pl.exceptions.PolarsError as error:
+    except POLARS_FAULTS as error:
         reason = str(error).strip().partition("\n")[0][:300]
         raise DataError(f"{name} is damaged or not what its name says: {reason}") from None
 

@@ -16,6 +16,9 @@ from typing import Final
 
 import polars as pl
 
+#: What Polars raises on a damaged file: a panic inside it is no `Exception`.
+POLARS_FAULTS: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+
 
 class ValueType(StrEnum):
     """The types of the language; the value is the name that GetType returns."""

@@ -20,6 +20,7 @@ from headrace.clock import Clock, SystemClock
 from headrace.connect.feeds.fetch import HttpFetch
 from headrace.connect.feeds.poll import FeedPoller
 from headrace.errors import UserError
+from headrace.events.batch import POLARS_FAULTS
 from headrace.local.hub import Hub
 from headrace.local.namespace import Namespace
 from headrace.local.progress import Progress
@@ -75,7 +76,7 @@ def from_file(path: Path, limit: int, model: LinearModel) -> Iterator[pl.DataFra
     """Yield the papers of a Parquet file that the model was not trained on, by the rule it was trained by."""
     try:
         papers = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, *POLARS_FAULTS) as error:
         raise UserError(f"cannot read papers from {path}: {error}") from None
     missing = [name for name in ("id", "doc", "class", "title") if name not in papers.columns]
     if missing:

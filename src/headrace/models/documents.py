@@ -9,6 +9,7 @@ from typing import BinaryIO, Final, TypeVar
 import polars as pl
 
 from headrace.errors import DataError, UserError, did_you_mean
+from headrace.events.batch import POLARS_FAULTS
 from headrace.local.files import replacing
 
 _Handler = TypeVar("_Handler")
@@ -47,7 +48,7 @@ def read_documents(path: Path) -> pl.DataFrame:
         return reader(path)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
-    except pl.exceptions.PolarsError as error:
+    except POLARS_FAULTS as error:
         raise DataError(f"{path} cannot be read as {path.suffix[1:]}: {error}") from None
 
 
@@ -57,7 +58,7 @@ def write_documents(frame: pl.DataFrame, path: Path) -> None:
     with replacing(path) as file:
         try:
             writer(frame, file)
-        except pl.exceptions.PolarsError as error:
+        except POLARS_FAULTS as error:
             raise UserError(f"cannot write {path}: {error}") from None
 
 
