@@ -90,7 +90,7 @@ def _run_instance(project: Project, job: str, number: int, parent: int | None) -
             instance.run()
         except HeadraceError:
             raise
-        except Exception as error:
+        except BaseException as error:  # a panic of Polars is no Exception
             # Whatever event brought this about is found as one that kills: by starting again, and bisection.
             complain(unexpected(error))
             os.kill(os.getpid(), signal.SIGABRT)
