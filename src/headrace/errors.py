@@ -96,5 +96,5 @@ class QueryError(UserError):
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``Did you mean 'x'?`` for the nearest known name, ignoring case, or an empty string."""
     by_fold = {candidate.casefold(): candidate for candidate in known}
-    near = difflib.get_close_matches(name.casefold(), by_fold, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name.casefold(), by_fold, n=1, cutoff=0.7)
     return f"Did you mean '{by_fold[near[0]]}'?" if near else ""
