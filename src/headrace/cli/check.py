@@ -15,7 +15,7 @@ from headrace.cli.options import add_json, add_project, plain
 from headrace.cli.show import count_text, print_json, print_lines
 from headrace.errors import UserError
 from headrace.project.checking import JobCheck, ProjectCheck, check_project
-from headrace.project.places import Place
+from headrace.project.settings import Place
 
 
 def add(verbs: Any) -> None:

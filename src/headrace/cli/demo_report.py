@@ -94,7 +94,8 @@ def _line(views: Sequence[View], published: int) -> str:
     view = views[-1]
     return (
         f"{view.at_s:5.1f} s  in {view.events_in:,}  queued {view.queued:,}  scored {view.scored:,}  "
-        f"stored {view.stored:,} of {published:,}  rate {_rate(views):,.0f}/s"
+        f"stored {view.stored:,} of {published:,}  rate {_rate(views):,.0f}/s  "
+        f"s/event {_interval(views)}"
     )
 
 
@@ -103,16 +104,20 @@ def _state(views: Sequence[View], published: int) -> Table:
     table = Table(title="papers: hub -> query -> queue -> instances -> model -> table", title_justify="left")
     for name in ("events in", "queued", "scored", "stored", "rate", f"s/event (last {WINDOW_EVENTS})"):
         table.add_column(name, justify="right")
-    interval = latest_interval(views)
     table.add_row(
         f"{view.events_in:,}",
         f"{view.queued:,}",
         f"{view.scored:,}",
         f"{view.stored:,} / {published:,}",
         f"{_rate(views):,.0f}/s",
-        f"{interval:.6f}" if interval is not None else "-",
+        _interval(views),
     )
     return table
+
+
+def _interval(views: Sequence[View]) -> str:
+    interval = latest_interval(views)
+    return "-" if interval is None else f"{interval:.6f}"
 
 
 def _rate(views: Sequence[View]) -> float:

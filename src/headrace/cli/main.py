@@ -11,6 +11,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from typing import Final
 
 from headrace.errors import HeadraceError, did_you_mean
@@ -72,6 +73,7 @@ def _run(words: list[str]) -> int:
         epilog="`headrace VERB --help` tells more. Exit codes: 0 ok, 1 data, 2 your mistake, 3 try again.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"headrace {metadata.version('headrace')}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     chosen = next((word for word in words if not word.startswith("-")), "")
     if chosen and chosen not in VERBS:

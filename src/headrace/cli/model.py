@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import polars as pl
@@ -22,6 +22,9 @@ from headrace.models.linear import LinearClassifier, LinearModel, ranked
 from headrace.models.storage import SUFFIX, load_model, save_model
 from headrace.models.training import train
 from headrace.names import checked_name
+
+#: The share of labelled documents that judges a model instead of training it.
+DEFAULT_HOLDOUT: Final = 0.2
 
 
 def add(verbs: Any) -> None:
@@ -39,9 +42,9 @@ def add(verbs: Any) -> None:
     training.add_argument(
         "--holdout",
         type=float,
-        default=0.2,
         metavar="SHARE",
-        help="share of the documents, chosen by id, kept from training to judge the model (default: 0.2)",
+        help="share of the documents, chosen by id, kept from training to judge the model "
+        f"(default: {DEFAULT_HOLDOUT} with --id, else 0)",
     )
     add_json(training)
     training.set_defaults(run=_train)
@@ -71,11 +74,13 @@ def _add_columns(parser: argparse.ArgumentParser, *, required: bool) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
+    if arguments.holdout is None:
+        arguments.holdout = DEFAULT_HOLDOUT if arguments.id else 0.0
     share: float = arguments.holdout
     if not 0 <= share < 1:
         raise UserError(f"--holdout {share:g} must be 0 or more and less than 1")
     if share and not arguments.id:
-        raise UserError("--holdout chooses by id: name the column with --id, or give --holdout 0")
+        raise UserError("--holdout chooses by id: name the column with --id")
     output: Path = arguments.output
     if output.suffix != SUFFIX:
         raise UserError(f"the file of a model ends in {SUFFIX}: try -o {output.with_suffix(SUFFIX)}")

@@ -34,7 +34,8 @@ from headrace.local.queue import Queue, list_queues
 from headrace.local.table import Entity, Table, list_tables
 from headrace.project import Project
 from headrace.project.latest import newest_events
-from headrace.project.places import Place, find_place
+from headrace.project.places import find_place
+from headrace.project.settings import Place
 
 KINDS: Final = ("table", "queue", "hub")
 

@@ -38,8 +38,9 @@ from headrace.errors import UserError
 from headrace.limits import MAX_BLOCK_BYTES
 from headrace.local.hub import Hub
 from headrace.project import Project
-from headrace.project.places import Place, find_place
+from headrace.project.places import find_place
 from headrace.project.sending import BLOCK_EVENTS, HubTarget, QueueTarget, Sending, opened_target
+from headrace.project.settings import Place
 
 
 def add(verbs: Any) -> None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from headrace.cli.show import count_text, note, print_json, waiting
 from headrace.clock import Clock, SystemClock
 from headrace.errors import HeadraceError
-from headrace.project.places import Place
 from headrace.project.sending import Sending
+from headrace.project.settings import Place
 
 
 @dataclass(slots=True)

@@ -13,8 +13,8 @@ from headrace.local.hub import Hub
 from headrace.names import checked_name
 from headrace.project.columns import columns_of
 from headrace.project.functions import load_function
-from headrace.project.places import Place, place_of
 from headrace.project.project import Project
+from headrace.project.settings import Place, place_of
 from headrace.project.tolerant import Loaded, load_tolerantly
 from headrace.sql.plan import Script
 

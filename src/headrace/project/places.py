@@ -3,41 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-from headrace.connect.hub import HubSettings
-from headrace.connect.queue import QueueSettings
-from headrace.connect.table import TableSettings
 from headrace.errors import UserError, did_you_mean
 from headrace.project.project import Project
-from headrace.project.settings import InputSettings, OutputSettings
-
-PlaceSettings = HubSettings | QueueSettings | TableSettings
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where events or rows are: `name` is the own name of the hub, queue or table, not the settings' key."""
-
-    kind: str
-    name: str
-    settings: PlaceSettings
-
-    def __str__(self) -> str:
-        return f"{self.kind} '{self.name}'"
-
-
-def place_of(key: str, settings: InputSettings | OutputSettings) -> Place | None:
-    """Return the place of an input or output called `key`, None if it has none, as the console."""
-    match settings:
-        case HubSettings():
-            return Place("hub", settings.hub or key, settings)
-        case QueueSettings():
-            return Place("queue", settings.queue or key, settings)
-        case TableSettings():
-            return Place("table", settings.table or key, settings)
-        case _:
-            return None
+from headrace.project.settings import Place, place_of
 
 
 def find_place(

@@ -10,20 +10,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from headrace.clock import Clock, SystemClock
-from headrace.connect.hub import HubSettings
-from headrace.connect.queue import QueueSettings
 from headrace.engine.instances import POLL_S, Command, Supervisor
 from headrace.local.namespace import Namespace
 from headrace.local.progress import Progress
-from headrace.project.settings import InputSettings, OutputSettings
+from headrace.project.settings import InputSettings, OutputSettings, place_of
 
 if TYPE_CHECKING:  # a project runs itself through this module
     from headrace.project.project import Project
 
 #: The lock that says a job is being run, so that it is not run twice.
 RUN_TASK: Final = "run"
-
-Place = tuple[str, str]
 
 
 @dataclass(slots=True)
@@ -110,20 +106,15 @@ def _commands(project: Project, jobs: Sequence[str]) -> list[Command]:
 
 def _upstream(project: Project, job: str, jobs: Sequence[str]) -> set[str]:
     """Return the jobs whose outputs are inputs of `job`."""
-    read = {_place(name, project.inputs[name]) for name in project.script(job).inputs} - {None}
+    read = {_named(name, project.inputs[name]) for name in project.script(job).inputs} - {None}
     return {
         other
         for other in jobs
         if other != job
-        and read & {_place(o.name, project.outputs[o.name]) for o in project.script(other).outputs}
+        and read & {_named(o.name, project.outputs[o.name]) for o in project.script(other).outputs}
     }
 
 
-def _place(name: str, settings: InputSettings | OutputSettings) -> Place | None:
-    match settings:
-        case HubSettings():
-            return ("hub", settings.hub or name)
-        case QueueSettings():
-            return ("queue", settings.queue or name)
-        case _:
-            return None
+def _named(key: str, settings: InputSettings | OutputSettings) -> tuple[str, str] | None:
+    place = place_of(key, settings)
+    return None if place is None else (place.kind, place.name)

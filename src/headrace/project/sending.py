@@ -28,8 +28,9 @@ from headrace.local.namespace import Namespace
 from headrace.local.progress import Progress
 from headrace.local.publishing import check_producer
 from headrace.local.queue import Queue
-from headrace.project.places import Place, find_place
+from headrace.project.places import find_place
 from headrace.project.project import FILE_NAME, Project
+from headrace.project.settings import Place
 
 #: Events of one publish call. A block without keys goes to one partition: small ones spread the work, and
 #: larger ones are hardly faster.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 import msgspec
@@ -61,3 +62,31 @@ class PublishSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __repr__(self) -> str:
         shown = dict.fromkeys(self.keys, "***")
         return f"PublishSettings(host={self.host!r}, port={self.port}, keys={shown})"
+
+
+PlaceSettings = HubSettings | QueueSettings | TableSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where events or rows are: `name` is the own name of the hub, queue or table, not the settings' key."""
+
+    kind: str
+    name: str
+    settings: PlaceSettings
+
+    def __str__(self) -> str:
+        return f"{self.kind} '{self.name}'"
+
+
+def place_of(key: str, settings: InputSettings | OutputSettings) -> Place | None:
+    """Return the place of an input or output called `key`, None if it has none, as the console."""
+    match settings:
+        case HubSettings():
+            return Place("hub", settings.hub or key, settings)
+        case QueueSettings():
+            return Place("queue", settings.queue or key, settings)
+        case TableSettings():
+            return Place("table", settings.table or key, settings)
+        case _:
+            return None

@@ -175,7 +175,12 @@ class CallBinder:
             return self._names.error(f"there is no function {name.upper()} in this language", node, advice)
         advice = did_you_mean(name, (*_BUILT_IN, *self._names.functions))
         problem = f"there is no function {name}"
-        return self._names.error(problem, node, advice or "Python functions are declared beside the query.")
+        return self._names.error(
+            problem,
+            node,
+            advice
+            or f"A function of your own is declared as [functions.{name}], or handed over in functions=.",
+        )
 
     # --- arguments ----------------------------------------------------------------------------------------
 
