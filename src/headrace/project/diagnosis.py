@@ -37,6 +37,9 @@ _GIB: Final = 1024**3
 _LITTLE_SPACE_BYTES: Final = 2 * _GIB
 _NO_SPACE_BYTES: Final = _GIB // 10
 
+#: Reading a file as a whole takes about a second per GiB; a larger one would keep a person waiting.
+_LARGEST_CHECKED_BYTES: Final = 4 * _GIB
+
 _PLAUSIBLE_YEARS: Final = range(2025, 2100)
 
 #: A new file's time may differ from the clock by this much; by more, and one of two machines is wrong.
@@ -76,6 +79,7 @@ def diagnose(folder: Path, clock: Clock) -> list[Finding]:
         wall_clock(clock.now_us()),
         _monotonic_clock(clock),
         sqlite(apsw.sqlite_lib_version()),
+        *_stored(folder),
         Finding("Python", "ok", f"{platform.python_version()}, {platform.system()} {platform.machine()}"),
         _libraries(),
         _cores(),
@@ -88,6 +92,35 @@ def _nearest(folder: Path) -> Path:
     while not folder.is_dir():
         folder = folder.parent
     return folder
+
+
+# --- what is stored already --------------------------------------------------------------------------------
+
+
+def _stored(folder: Path) -> Iterator[Finding]:
+    """Yield what the files of the namespace and the hubs are like; each is read as a whole."""
+    for path in [folder / "namespace.db", *sorted((folder / "hubs").glob("*.db"))]:
+        if path.is_file() and path.stat().st_size:
+            yield _stored_file(path)
+
+
+def _stored_file(path: Path) -> Finding:
+    if path.stat().st_size > _LARGEST_CHECKED_BYTES:
+        return Finding(
+            path.name, "ok", f"larger than {_LARGEST_CHECKED_BYTES // _GIB} GiB, so not read as a whole"
+        )
+    advice = "put back a copy of it, or choose another data folder"
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            [[answer]] = connection.execute("PRAGMA quick_check(1)")
+        finally:
+            connection.close()
+    except apsw.Error as error:
+        return Finding(path.name, "fail", f"damaged: {error}", advice)
+    if answer != "ok":
+        return Finding(path.name, "fail", f"damaged: {answer}", advice)
+    return Finding(path.name, "ok", "read as a whole, nothing damaged")
 
 
 # --- the disk ---------------------------------------------------------------------------------------------
