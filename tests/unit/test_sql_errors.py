@@ -120,6 +120,7 @@ REFUSED = {
         ("SELECT a INTO «my-out» FROM src", "one word", "[my-out]"),
         ("SELECT a FROM «src»(1)", "function", "CROSS APPLY"),
         ("SELECT a AS «'x'» FROM src", "text", "[x]"),
+        ("SELECT r.list«[0]» AS first FROM src", "brackets", "GetArrayElement(r.list, 0)"),
         ("SELECT «order» FROM src", "reserved word ORDER", "[order]"),
         ("SELECT a AS «end» FROM src", "reserved word END", "[end]"),
         ("SELECT «[]» FROM src", "empty"),

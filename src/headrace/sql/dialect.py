@@ -183,6 +183,10 @@ class Headrace(Dialect):
                 self._advance()
                 return self.located(exp.Alias(this=self.expression_above(), alias=alias), start)
             value = self.expression_above()
+            if self._curr.token_type is TokenType.IDENTIFIER and self._curr.text.isdigit():
+                array, index = self.sql[start : self._prev.end + 1], self._curr.text
+                advice = f"Write GetArrayElement({array}, {index})."
+                raise self.error("an element of an array is not taken by brackets", advice=advice)
             if self._match(TokenType.ALIAS) or self._curr.token_type in (TokenType.VAR, TokenType.IDENTIFIER):
                 if isinstance(value, exp.Dot) and isinstance(value.expression, exp.Star):
                     raise self.error("* takes no alias")
