@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
             first_row_s=_since_start_s(clock, watcher),
             rows=_rows(project),
             times=papers.stage_times(running.namespace, project),
-            plot=plot_run(watcher.views, arguments.folder / "papers.png"),
+            plot=_plot(watcher, arguments.folder / "papers.png"),
             folder=arguments.folder,
         )
     if arguments.json:
@@ -134,6 +134,15 @@ def _blocks(arguments: argparse.Namespace) -> Iterator[list[bytes]]:
 def _rows(project: Project) -> pl.DataFrame:
     columns = ["id", "class", "bestguess", "secondguess", "title", "enqueued"]
     return pl.DataFrame(papers.stored_rows(project), schema=dict.fromkeys(columns, pl.String))
+
+
+def _plot(watcher: papers.Watcher, path: Path) -> Path | None:
+    """Draw the run; without matplotlib there is everything else to look at."""
+    try:
+        return plot_run(watcher.views, path)
+    except UserError as error:
+        _warn(str(error))
+        return None
 
 
 def _since_start_s(clock: Clock, watcher: papers.Watcher) -> float | None:

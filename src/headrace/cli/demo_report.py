@@ -41,7 +41,7 @@ class Report:
     first_row_s: float | None
     rows: pl.DataFrame
     times: Sequence[StageTime]
-    plot: Path
+    plot: Path | None
     folder: Path
 
     def as_json(self) -> dict[str, Any]:
@@ -60,7 +60,7 @@ class Report:
                 {"job": t.job, "stage": t.stage, "busy_s": round(t.busy_s, 4), "events": t.events}
                 for t in self.times
             ],
-            "plot": str(self.plot),
+            "plot": self.plot and str(self.plot),
             "folder": str(self.folder),
         }
 
@@ -148,7 +148,8 @@ def show(report: Report) -> None:
         console.print(
             f"first row stored {report.first_row_s:.2f} s after the process started", highlight=False
         )
-    console.print(f"plot:    {report.plot}", highlight=False, soft_wrap=True)
+    if report.plot is not None:
+        console.print(f"plot:    {report.plot}", highlight=False, soft_wrap=True)
     console.print(
         f"project: {report.folder}/headrace.toml, to read and to change", highlight=False, soft_wrap=True
     )
