@@ -38,7 +38,7 @@ class ListBinder:
 
     def _item(self, node: exp.Expr, name: exp.Identifier | None, position: int) -> Item | AllColumns:
         if isinstance(node, exp.Star):
-            return AllColumns(None, place(node))
+            return AllColumns(span=place(node))
         if isinstance(node, exp.Dot) and isinstance(node.expression, exp.Star):
             return self._qualified_star(node)
         value = node.this if isinstance(node, exp.Alias) else node
@@ -48,8 +48,8 @@ class ListBinder:
     def _qualified_star(self, node: exp.Dot) -> AllColumns:
         record = node.this
         if isinstance(record, exp.Column) and self._scope.is_source(record.name):
-            return AllColumns(None, place(node))
-        return AllColumns(self._binder.value(record), place(node))
+            return AllColumns(span=place(node))
+        return AllColumns(self._binder.value(record), span=place(node))
 
     def _columns(self, items: Sequence[Item | AllColumns]) -> Columns:
         columns: dict[str, str] = {}

@@ -129,13 +129,13 @@ class QueryBinder:
             if timestamp is not None:
                 advice = "A step keeps the time of its events; write TIMESTAMP BY where the input is read."
                 raise self._names.error("TIMESTAMP BY stands only after an input", timestamp, advice)
-            return StepRef(step[0], place(table)), Scope(called, step[1])
+            return StepRef(step[0], span=place(table)), Scope(called, step[1])
         if name.casefold() in self.later:
             advice = "A step reads the steps above it; move that one up."
             raise self._names.error(f"the step '{name}' is not there yet", identifier, advice)
         known = self._names.find_input(identifier, [step for step, _ in self.steps.values()])
         scope = Scope(called, None)
-        scan = Scan(known, self._timestamp(timestamp, scope), place(table))
+        scan = Scan(known, self._timestamp(timestamp, scope), span=place(table))
         if self._scans.setdefault(known, scan) != scan:
             advice = "An input has one time: read it in a WITH step, and read that step twice."
             raise self._names.error("this input is read with another TIMESTAMP BY above", table, advice)

@@ -1,169 +1,133 @@
 """The bound plan: what a script means, ready to run. Values only; nothing here knows how it is computed.
 
-Expressions and relations are frozen values. `span` says where in the script a node stands; spans are all
-equal, so that the same call written twice is seen to be the same.
+Expressions (see `expression`) and relations are frozen values. Columns whose names begin with HIDDEN are made
+by one relation for those above it: `*` does not show them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from datetime import datetime
-from typing import Literal as Choice
+from dataclasses import dataclass, fields, is_dataclass
 
 from headrace.errors import Span
-from headrace.events.batch import ValueType
-
-NOWHERE = Span(0, 0)
-
-
-# --- expressions -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Literal:
-    """A constant; `type` is None for NULL."""
-
-    value: bool | int | float | str | datetime | None
-    type: ValueType | None
-    span: Span = NOWHERE
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnRef:
-    """A column of the relation below, found by name at run time, ignoring case; absent reads as NULL."""
-
-    name: str
-    span: Span = NOWHERE
-
-
-@dataclass(frozen=True, slots=True)
-class FieldRef:
-    """Property `name` of the record `base`; NULL where `base` is no record or has no such property."""
-
-    base: Expression
-    name: str
-    span: Span = NOWHERE
-
-
-@dataclass(frozen=True, slots=True)
-class SystemTimestamp:
-    """System.Timestamp() of the row."""
-
-    span: Span = NOWHERE
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A built-in scalar function, by its catalogue name (upper case)."""
-
-    function: str
-    arguments: tuple[Expression, ...]
-    span: Span = NOWHERE
-
-
-@dataclass(frozen=True, slots=True)
-class UserCall:
-    """A Python function or model, by its declared name; the planner moves it to an Effect."""
-
-    function: str
-    arguments: tuple[Expression, ...]
-    span: Span = NOWHERE
-
-
-@dataclass(frozen=True, slots=True)
-class Cast:
-    """CAST, or TRY_CAST when `safe`."""
-
-    operand: Expression
-    type: ValueType
-    safe: bool
-    span: Span = NOWHERE
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """The value of the first branch whose condition holds, else `otherwise`; simple CASE is bound to =."""
-
-    branches: tuple[tuple[Expression, Expression], ...]
-    otherwise: Expression
-    span: Span = NOWHERE
-
-
-BinaryOperator = Choice["+", "-", "*", "/", "%", "&", "|", "^", "=", "<>", "<", "<=", ">", ">=", "AND", "OR"]
-
-
-@dataclass(frozen=True, slots=True)
-class Binary:
-    """`left` operator `right`."""
-
-    operator: BinaryOperator
-    left: Expression
-    right: Expression
-    span: Span = NOWHERE
-
-
-@dataclass(frozen=True, slots=True)
-class Unary:
-    """NOT, minus or bitwise complement."""
-
-    operator: Choice["NOT", "-", "~"]
-    operand: Expression
-    span: Span = NOWHERE
-
-
-@dataclass(frozen=True, slots=True)
-class IsNull:
-    """`operand` IS NULL."""
-
-    operand: Expression
-    span: Span = NOWHERE
-
-
-@dataclass(frozen=True, slots=True)
-class In:
-    """`operand` IN (`items`)."""
-
-    operand: Expression
-    items: tuple[Expression, ...]
-    span: Span = NOWHERE
-
-
-@dataclass(frozen=True, slots=True)
-class Like:
-    """`operand` LIKE `pattern`."""
-
-    operand: Expression
-    pattern: Expression
-    span: Span = NOWHERE
-
-
-Expression = (
-    Literal
-    | ColumnRef
-    | FieldRef
-    | SystemTimestamp
-    | Call
-    | UserCall
-    | Cast
-    | Case
-    | Binary
-    | Unary
-    | IsNull
-    | In
-    | Like
+from headrace.events.batch import HIDDEN, ValueType
+from headrace.sql.expression import (
+    NOWHERE,
+    Binary,
+    BinaryOperator,
+    Call,
+    Case,
+    Cast,
+    ColumnRef,
+    Expression,
+    FieldRef,
+    In,
+    IsNull,
+    Like,
+    Literal,
+    SystemTimestamp,
+    Unary,
+    UserCall,
+    WholeRow,
 )
+from headrace.sql.pattern import Either, Pattern, Repeat, Sequence, Variable
+from headrace.sql.windows import (
+    AggregateCall,
+    AnalyticCall,
+    GroupKey,
+    Hopping,
+    Order,
+    Session,
+    Sliding,
+    Snapshot,
+    Window,
+)
+
+__all__ = [
+    "METADATA",
+    "NOWHERE",
+    "SOURCE_TIME",
+    "Aggregate",
+    "AggregateCall",
+    "AllColumns",
+    "Analytic",
+    "AnalyticCall",
+    "Apply",
+    "Binary",
+    "BinaryOperator",
+    "Call",
+    "Case",
+    "Cast",
+    "ColumnRef",
+    "Definition",
+    "Effect",
+    "EffectCall",
+    "Either",
+    "Expression",
+    "FieldRef",
+    "Filter",
+    "GroupKey",
+    "Hopping",
+    "In",
+    "IsNull",
+    "Item",
+    "Join",
+    "Like",
+    "Literal",
+    "Match",
+    "Measure",
+    "Order",
+    "Output",
+    "Partition",
+    "Pattern",
+    "Project",
+    "Qualified",
+    "ReferenceJoin",
+    "Relation",
+    "Repeat",
+    "Scan",
+    "Script",
+    "Sequence",
+    "Session",
+    "Sliding",
+    "Snapshot",
+    "Step",
+    "StepRef",
+    "SystemTimestamp",
+    "Table",
+    "TimeBound",
+    "Unary",
+    "Union",
+    "UserCall",
+    "Variable",
+    "WholeRow",
+    "Window",
+    "children",
+    "qualified",
+    "scans",
+    "timestamps",
+]
 
 
 # --- relations -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
+class Partition:
+    """PARTITION BY `keys` INTO `count`: how a source may be spread; it changes no result."""
+
+    keys: tuple[Expression, ...]
+    count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Scan:
-    """The events of an input; with `timestamp`, TIMESTAMP BY that expression."""
+    """The events of an input; with `timestamp`, TIMESTAMP BY that expression OVER the keys `over`."""
 
     input: str
     timestamp: Expression | None = None
+    over: tuple[Expression, ...] = ()
+    partition: Partition | None = None
     span: Span = NOWHERE
 
 
@@ -172,6 +136,7 @@ class StepRef:
     """The rows of a WITH step."""
 
     step: str
+    partition: Partition | None = None
     span: Span = NOWHERE
 
 
@@ -195,9 +160,13 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class AllColumns:
-    """``*``, or ``record.*`` with `record`; columns whose names already stand to its left are left out."""
+    """``*``, or ``record.*`` with `record`; columns whose names already stand to its left are left out.
+
+    Over a join `sources` names the sources whose columns are meant, in order.
+    """
 
     record: Expression | None = None
+    sources: tuple[str, ...] = ()
     span: Span = NOWHERE
 
 
@@ -241,7 +210,172 @@ class Effect:
     span: Span = NOWHERE
 
 
-Relation = Scan | StepRef | Filter | Project | Union | Effect
+# --- windows and analytic functions ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """A row per window and combination of `keys`, with the hidden columns of keys and calls; its time is the
+    window's end. `window_column` is the hidden column for the window's id, where that is asked for.
+    """
+
+    source: Relation
+    windows: tuple[Window, ...]
+    keys: tuple[GroupKey, ...]
+    calls: tuple[AggregateCall, ...]
+    window_column: str | None = None
+    span: Span = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class Analytic:
+    """The rows of `source`, each with the hidden columns of `calls`."""
+
+    source: Relation
+    calls: tuple[AnalyticCall, ...]
+    span: Span = NOWHERE
+
+
+# --- joins -----------------------------------------------------------------------------------------------
+
+
+def qualified(source: str, column: str) -> str:
+    """Return the name of a column of the source called `source` where there are several sources."""
+    return f"{HIDDEN}{source.casefold()}.{column}"
+
+
+#: A hidden column beside those of a qualified source, ``qualified(source, SOURCE_TIME)``: its time.
+SOURCE_TIME = f"{HIDDEN}time"
+
+#: A hidden record column of an input's rows: what GetMetadataPropertyValue reads.
+METADATA = f"{HIDDEN}metadata"
+
+
+@dataclass(frozen=True, slots=True)
+class Qualified:
+    """The rows of `source` with every column renamed as of the source `name`, and SOURCE_TIME."""
+
+    source: Relation
+    name: str
+    span: Span = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class TimeBound:
+    """``floor(right / unit) - floor(left / unit)`` lies in `low` .. `high`, ends included.
+
+    `left` is the SOURCE_TIME of a source on the left; the right is that of the source joined.
+    """
+
+    left: Expression
+    unit_us: int
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """The pairs of rows within all of `bounds`, equal in all pairs of `equal`, for which `condition` is true.
+
+    A pair has the later of both times. With `outer` a left row without a pair comes alone, at its time plus
+    the upper bound.
+    """
+
+    left: Relation
+    right: Relation
+    outer: bool
+    bounds: tuple[TimeBound, ...]
+    equal: tuple[tuple[Expression, Expression], ...] = ()
+    condition: Expression | None = None
+    span: Span = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceJoin:
+    """Each row of `left` with every row of the reference data `reference`, qualified by `name`, that matches.
+
+    With `outer` a left row without a match comes alone.
+    """
+
+    left: Relation
+    reference: str
+    name: str
+    outer: bool
+    equal: tuple[tuple[Expression, Expression], ...] = ()
+    condition: Expression | None = None
+    span: Span = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Each row of `source` with every element that `function` finds in `operand`.
+
+    It is GETARRAYELEMENTS or GETRECORDPROPERTIES. The elements' columns are qualified by `name`; with `outer`
+    a row without elements comes alone.
+    """
+
+    source: Relation
+    function: str
+    operand: Expression
+    name: str
+    outer: bool
+    span: Span = NOWHERE
+
+
+# --- patterns --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """DEFINE `name` AS `condition`.
+
+    In `condition` an unaggregated field of a variable is a column of the event; `aggregates` over the events
+    matched so far are the hidden columns of their calls, whose variables are in `variables`.
+    """
+
+    name: str
+    condition: Expression
+    aggregates: tuple[AggregateCall, ...] = ()
+    variables: tuple[str | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A column of MATCH_RECOGNIZE: an expression over `aggregates` of the events of `variables`."""
+
+    item: Item
+    aggregates: tuple[AggregateCall, ...] = ()
+    variables: tuple[str | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A row per match of `pattern` among the events of a partition, all within `limit_us` (reference, B7)."""
+
+    source: Relation
+    limit_us: int
+    partition: tuple[Item, ...]
+    pattern: Pattern
+    definitions: tuple[Definition, ...]
+    measures: tuple[Measure, ...]
+    span: Span = NOWHERE
+
+
+Relation = (
+    Scan
+    | StepRef
+    | Filter
+    | Project
+    | Union
+    | Effect
+    | Aggregate
+    | Analytic
+    | Qualified
+    | Join
+    | ReferenceJoin
+    | Apply
+    | Match
+)
 
 
 # --- scripts ---------------------------------------------------------------------------------------------
@@ -266,14 +400,28 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
+class Table:
+    """CREATE TABLE: the columns that every event of an input must have, with their types."""
+
+    input: str
+    columns: tuple[tuple[str, ValueType], ...]
+    span: Span = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
 class Script:
-    """A whole bound script: its WITH steps in order, its outputs in order, and the names that it uses."""
+    """A whole bound script: its WITH steps in order, its outputs in order, and the names that it uses.
+
+    `inputs` are the streams, `references` the reference data, `functions` also hold the user aggregates.
+    """
 
     text: str
     steps: tuple[Step, ...]
     outputs: tuple[Output, ...]
     inputs: tuple[str, ...]
     functions: tuple[str, ...]
+    references: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
 
 
 def children(node: Expression | Relation) -> Iterator[Expression | Relation]:
@@ -283,14 +431,14 @@ def children(node: Expression | Relation) -> Iterator[Expression | Relation]:
 
 
 def _nodes(value: object) -> Iterator[Expression | Relation]:
-    if isinstance(value, tuple):
+    if isinstance(value, Expression | Relation):
+        yield value
+    elif isinstance(value, tuple):
         for item in value:
             yield from _nodes(item)
-    elif isinstance(value, Item | EffectCall | AllColumns):
+    elif is_dataclass(value):
         for part in fields(value):
             yield from _nodes(getattr(value, part.name))
-    elif isinstance(value, Expression | Relation):
-        yield value
 
 
 def scans(script: Script) -> Iterator[Scan]:
