@@ -58,6 +58,7 @@ from headrace.sql.plan import (
     SystemTimestamp,
     Unary,
     UserCall,
+    WholeRow,
     children,
 )
 
@@ -181,7 +182,7 @@ class _Compiler:
             case SystemTimestamp():
                 planes = {ValueType.DATETIME: TIME} if self._inputs.timed else {}
                 return Value({type_: pl.col(name) for type_, name in planes.items()}, sources=planes)
-            case FieldRef() | UserCall():
+            case FieldRef() | WholeRow() | UserCall():
                 raise AssertionError(f"{node!r} must be read, or called as an effect, before it is compiled")
         return replace(self._computed(node), weight=_weight(node))
 

@@ -12,16 +12,17 @@ from headrace.engine.casts import ARRAY, BIGINT, BIT, RECORD, TEXT
 from headrace.engine.compiler import Compiled, Inputs, Wanted, compile_expressions
 from headrace.engine.functions.positions import WIDE_CHARACTER
 from headrace.engine.functions.records import Fields, Found, read_element, read_fields, read_property
+from headrace.engine.functions.whole_row import read_whole_row
 from headrace.engine.row_error import first_failure
 from headrace.engine.values import Fault, Value, any_of, null
 from headrace.events.batch import TIME, Batch, Column, ValueType
-from headrace.sql.plan import Call, ColumnRef, Expression, FieldRef, Literal, children
+from headrace.sql.plan import Call, ColumnRef, Expression, FieldRef, Literal, WholeRow, children
 
 #: Full-length values by type, at most one not NULL in each row; a type that is missing does not occur.
 Planes = dict[ValueType, pl.Series]
 
-#: What is read from records and arrays: these two functions, and dots.
-Read = FieldRef | Call
+#: What is read from the data before compilation: rows as records, these two functions, and dots.
+Read = FieldRef | Call | WholeRow
 
 #: Functions that count characters, see `positions`.
 _COUNTING: Final = frozenset(
@@ -47,7 +48,7 @@ _MAX_COMPILED: Final = 64
 class Prepared:
     """What is known of a list of expressions before any batch, and its compilations so far.
 
-    `names` are the columns that it refers to; `reads` the nodes read from records and arrays, inner ones
+    `names` are the columns that it refers to; `reads` the nodes read before compilation, inner ones
     first; `counts` and `widens` say whether it counts characters, and whether it may itself make wide ones.
     """
 
@@ -93,7 +94,17 @@ def _nodes(expression: Expression) -> Iterator[Expression]:
 
 
 def _is_read(node: Expression) -> TypeGuard[Read]:
-    return isinstance(node, FieldRef) or (isinstance(node, Call) and node.function in READING)
+    return isinstance(node, FieldRef | WholeRow) or (isinstance(node, Call) and node.function in READING)
+
+
+def _operands(node: Read) -> tuple[tuple[Expression, ...], tuple[Wanted, ...]]:
+    """Return what is computed before `node` is read, and what it is wanted as."""
+    match node:
+        case WholeRow():
+            return (), ()
+        case FieldRef():
+            return (node.base,), _VALUE
+    return node.arguments, READING[node.function]
 
 
 class Evaluation:
@@ -169,8 +180,7 @@ class Evaluation:
 
     def _read(self, number: int, node: Read, inputs: Inputs, shape: tuple[Hashable, ...]) -> Hashable:
         """Read a node into the frame and `inputs`; return what compilation depends on."""
-        operands = (node.base,) if isinstance(node, FieldRef) else node.arguments
-        wants = _VALUE if isinstance(node, FieldRef) else READING[node.function]
+        operands, wants = _operands(node)
         compiled = self._staged(prepare(operands), wants, inputs, shape, f"@{number}:")
         found = self._found(node, compiled.values)
         names = {type_: f"@{number}:{type_.name}" for type_ in found.planes}
@@ -186,7 +196,9 @@ class Evaluation:
         return compiled, tuple(names), found.reasons is not None
 
     def _found(self, node: Read, operands: Sequence[Value]) -> Found:
-        if isinstance(node, FieldRef):
+        if isinstance(node, WholeRow):
+            found = Found({RECORD: read_whole_row(self._batch, node.source)})
+        elif isinstance(node, FieldRef):
             found = self._fields_of(node.base, operands[0]).named(node.name)
         elif node.function == "GETARRAYELEMENT":
             found = read_element(self._plane(operands[0], ARRAY), self._plane(operands[1], BIGINT))
