@@ -64,7 +64,7 @@ class PythonFunction:
             except (Transient, Fatal):
                 raise
             except (Exception, SystemExit) as error:
-                errors[number] = self._reason(error)
+                errors[number] = failure(self.name, error)
             else:
                 yield number, value
 
@@ -81,7 +81,7 @@ class PythonFunction:
             raise
         except (Exception, SystemExit) as error:
             if len(numbers) == 1:
-                errors[numbers[0]] = self._reason(error)
+                errors[numbers[0]] = failure(self.name, error)
                 return
             middle = len(numbers) // 2
             yield from self._call_block(rows, numbers[:middle], errors)
@@ -95,12 +95,14 @@ class PythonFunction:
             )
         yield from zip(numbers, results, strict=True)
 
-    def _reason(self, error: BaseException) -> str:
-        try:
-            text = str(error)[:_MAX_REASON_CHARS].encode("utf-8", "replace").decode()
-        except Exception:
-            text = "its message cannot be shown"
-        return f"{self.name} failed: {type(error).__name__}: {text}"
+
+def failure(name: str, error: BaseException) -> str:
+    """Return the sentence that the user's code called `name` failed, in the exception's own words."""
+    try:
+        text = str(error)[:_MAX_REASON_CHARS].encode("utf-8", "replace").decode()
+    except Exception:
+        text = "its message cannot be shown"
+    return f"{name} failed: {type(error).__name__}: {text}"
 
 
 def _one_by_one(answer: object) -> TypeGuard[Iterable[object]]:
