@@ -192,7 +192,9 @@ class Instance:
     def _prepare(self, arrivals: Arrivals, results: Results) -> Outcome:
         """Encode the outputs; events that failed anywhere are taken out of all of them."""
         dead = {reject.origin: reject.reason for reject in arrivals.rejected}
-        dead |= {failure.origin: failure.reason for failure in results.failures}
+        for failure in results.failures:
+            assert failure.origin is not None, "without state every row comes from an event"
+            dead[failure.origin] = failure.reason
         outputs = results.outputs
         while True:
             outputs = {name: _without(batch, dead) for name, batch in outputs.items()}

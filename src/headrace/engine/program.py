@@ -1,23 +1,32 @@
-"""A bound script made ready to run: batches of its inputs in, batches of its outputs out.
+"""A bound script made ready to run: batches, or slices of time, of its inputs in, batches of its outputs out.
 
-Pure segments (filter, project, union) are functions of a batch. Effect steps call models and Python
-functions; the time they take is kept apart, as the stage `score`.
+Pure segments (filters, projections, windows, joins) are functions of a slice and of what was kept of the
+slices before it. Effect steps call models and Python functions; the time they take is kept apart, as the
+stage `score`.
+
+A script without state gives the same rows for a batch whatever came before it: it may run batch by batch, in
+the order of arrival. One with state runs over slices of time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from headrace.clock import Clock, SystemClock
+from headrace.engine.alignment import align
+from headrace.engine.fingerprint import fingerprint
+from headrace.engine.making import Stateful, is_stateless, operator_for, sources, transformed
+from headrace.engine.operator import FOREVER_US, Operator, Slice, State
 from headrace.engine.operators.effect import Failure, run_effect
-from headrace.engine.operators.filter import filter_rows
-from headrace.engine.operators.project import project
 from headrace.engine.operators.union import union
 from headrace.engine.row_error import RowError
-from headrace.events.batch import ORIGIN, Batch, concat
+from headrace.engine.snapshot import decode, encode
+from headrace.errors import Fatal, UserError
+from headrace.events.batch import ORIGIN, Batch
 from headrace.models.scorer import Scorer
-from headrace.sql.plan import Effect, Filter, Project, Relation, Scan, Script, StepRef, Union
+from headrace.sql.plan import Effect, Relation, Scan, Script, StepRef, Union
 
 
 @dataclass(slots=True)
@@ -30,83 +39,177 @@ class Results:
 
 
 class Program:
-    """A script with its functions; runs any number of batches, keeping nothing between them."""
+    """A script with its functions, and what it keeps of the slices that it has seen."""
 
     def __init__(self, script: Script, functions: Mapping[str, Scorer], clock: Clock | None = None) -> None:
         self.script = script
+        self.stateless = is_stateless(script)
         self._functions = functions
         self._clock = clock or SystemClock()
+        self._plan = _Plan(script)
+        self._operators = {
+            place: operator_for(relation, script.text) for place, relation in self._plan.stateful()
+        }
+        self._states: dict[str, State] = {}
 
     def run(self, inputs: Mapping[str, Batch]) -> Results:
-        """Run a batch of each input through the script; an input that is missing has no events.
+        """Run a batch of each input through a script without state; a missing input has no events.
 
         Raises RowError, a DataError, when a row makes the job stop.
         """
-        return _Run(self.script, self._functions, self._clock, inputs).results()
+        assert self.stateless
+        return self.advance({name: Slice(batch, FOREVER_US) for name, batch in inputs.items()})
+
+    def advance(self, inputs: Mapping[str, Slice]) -> Results:
+        """Run the next slice of each input, all with one frontier; a missing input has no events.
+
+        Returns the rows of outputs that are certain now. After an error nothing has changed. Raises RowError,
+        a DataError, when a row makes the job stop.
+        """
+        run = _Run(self._plan, self._functions, self._clock, self._operators, self._states)
+        results = run.results({name.casefold(): part for name, part in inputs.items()})
+        self._states = run.states
+        return results
+
+    def snapshot(self) -> bytes:
+        """Return what `restore` needs to go on from here in another process."""
+        return encode({"plan": self._plan.fingerprint, "states": self._states})
+
+    def restore(self, snapshot: bytes) -> None:
+        """Go on from a snapshot. Raises UserError if another plan wrote it, Fatal if it is damaged."""
+        saved = decode(snapshot)
+        states = saved.get("states")
+        if not isinstance(states, Mapping):
+            raise Fatal("the saved state is damaged: it has no states")
+        if saved.get("plan") != self._plan.fingerprint:
+            raise UserError(
+                "the query has changed since its state was saved, and the state does not fit the new one. "
+                "Go on with the old query, or start the job from the beginning, from a time, or from now"
+            )
+        self._states = {place: state for place, state in states.items() if isinstance(state, Mapping)}
+
+
+class _Plan:
+    """A script with a name for every place in it that may keep something: ``step/0/1``, a path of sources."""
+
+    def __init__(self, script: Script) -> None:
+        self.text = script.text
+        self.fingerprint = fingerprint(script)
+        self.stateless = is_stateless(script)
+        self.steps = {step.name.casefold(): step.relation for step in script.steps}
+        outputs: dict[str, list[Relation]] = defaultdict(list)
+        for output in script.outputs:
+            outputs[output.name].append(output.relation)
+        # Statements that write one output are a union: its rows are in order of time, too.
+        self.outputs = {
+            name: relations[0] if len(relations) == 1 else Union(tuple(relations))
+            for name, relations in outputs.items()
+        }
+
+    def roots(self) -> Iterator[tuple[str, Relation]]:
+        """Yield the place and the relation of every step and output."""
+        for name, relation in self.steps.items():
+            yield f"step {name}", relation
+        for name, relation in self.outputs.items():
+            yield f"output {name}", relation
+
+    def stateful(self) -> Iterator[tuple[str, Stateful]]:
+        """Yield every relation that has an operator with state, with its place."""
+        for place, relation in self.roots():
+            yield from _stateful(place, relation)
+
+
+def _stateful(place: str, relation: Relation) -> Iterator[tuple[str, Stateful]]:
+    if isinstance(relation, Stateful):
+        yield place, relation
+    for number, source in enumerate(sources(relation)):
+        yield from _stateful(f"{place}/{number}", source)
 
 
 class _Run:
-    """One pass: each WITH step is computed once, however many statements read it."""
+    """One pass: each WITH step is computed once, however many statements read it.
+
+    `states` is what is kept after it; the states given are not changed.
+    """
 
     def __init__(
         self,
-        script: Script,
+        plan: _Plan,
         functions: Mapping[str, Scorer],
         clock: Clock,
-        inputs: Mapping[str, Batch],
+        operators: Mapping[str, Operator],
+        states: Mapping[str, State],
     ) -> None:
-        self._script, self._functions, self._clock = script, functions, clock
-        self._inputs = {name.casefold(): batch for name, batch in inputs.items()}
-        self._relations = {step.name.casefold(): step.relation for step in script.steps}
-        self._steps: dict[str, Batch | None] = {}
+        self._plan, self._functions, self._clock, self._operators = plan, functions, clock, operators
+        self.states = dict(states)
+        self._inputs: Mapping[str, Slice] = {}
+        self._steps: dict[str, Slice] = {}
         self._results = Results()
 
-    def results(self) -> Results:
-        for output in self._script.outputs:
-            batch = self._batch(output.relation)
-            if batch is None or batch.height == 0:
-                continue
-            earlier = self._results.outputs.get(output.name)
-            self._results.outputs[output.name] = batch if earlier is None else concat([earlier, batch])
+    def results(self, inputs: Mapping[str, Slice]) -> Results:
+        frontiers_us = {part.frontier_us for part in inputs.values()}
+        assert len(frontiers_us) <= 1, "all inputs have one frontier"
+        self._inputs = inputs
+        self._nothing = Slice(None, frontiers_us.pop() if frontiers_us else FOREVER_US)
+        for name, relation in self._plan.outputs.items():
+            batch = self._slice(relation, f"output {name}").batch
+            if batch is not None and batch.height:
+                self._results.outputs[name] = batch
         return self._results
 
-    def _batch(self, relation: Relation) -> Batch | None:
-        """Return the rows of a relation, None when no event reached it."""
+    def _slice(self, relation: Relation, place: str) -> Slice:
+        """Return the rows of a relation up to its frontier."""
         match relation:
             case Scan():
-                return self._inputs.get(relation.input.casefold())
+                return self._inputs.get(relation.input.casefold(), self._nothing)
             case StepRef():
                 return self._step(relation.step.casefold())
-            case Union():
-                batches = [batch for source in relation.sources if (batch := self._batch(source)) is not None]
-                return union(batches) if batches else None
-        source = self._batch(relation.source)
-        if source is None:
-            return None
+        below = [self._slice(source, f"{place}/{number}") for number, source in enumerate(sources(relation))]
+        if len(below) > 1:
+            below = self._aligned(below, place)
         try:
-            return self._applied(relation, source)
+            return self._applied(relation, below, place)
         except RowError as error:
-            if error.origin is None and ORIGIN in source.frame.columns:
-                error.origin = source.frame[ORIGIN][error.row]
+            batch = below[0].batch
+            if error.origin is None and batch is not None and ORIGIN in batch.frame.columns:
+                error.origin = batch.frame[ORIGIN][error.row]
             raise
 
-    def _applied(self, relation: Filter | Project | Effect, source: Batch) -> Batch:
-        match relation:
-            case Filter():
-                return filter_rows(source, relation.predicate, self._script.text)
-            case Project():
-                return project(source, relation.items, self._script.text)
-            case Effect():
-                return self._effect(relation, source)
+    def _applied(self, relation: Relation, below: Sequence[Slice], place: str) -> Slice:
+        if isinstance(relation, Stateful):
+            operator = self._operators[place]
+            state = self.states[place] if place in self.states else operator.initial()
+            self.states[place], result = operator.advance(state, below)
+            return result
+        batches = [part.batch for part in below if part.batch is not None]
+        if not batches:
+            return below[0]
+        return Slice(self._transformed(relation, batches), below[0].frontier_us)
 
-    def _step(self, name: str) -> Batch | None:
+    def _transformed(self, relation: Relation, batches: Sequence[Batch]) -> Batch:
+        match relation:
+            case Union():
+                return union(batches, by_origin=self._plan.stateless)
+            case Effect():
+                return self._effect(relation, batches[0])
+        return transformed(relation, batches[0], self._plan.text)
+
+    def _aligned(self, below: Sequence[Slice], place: str) -> list[Slice]:
+        """Return slices with one frontier; some relations lag behind the others."""
+        place = f"{place} waiting"
+        waiting, slices = align(self.states.pop(place, {}), below)
+        if waiting:
+            self.states[place] = waiting
+        return slices
+
+    def _step(self, name: str) -> Slice:
         if name not in self._steps:
-            self._steps[name] = self._batch(self._relations[name])
+            self._steps[name] = self._slice(self._plan.steps[name], f"step {name}")
         return self._steps[name]
 
     def _effect(self, effect: Effect, source: Batch) -> Batch:
         began = self._clock.monotonic_ns()
-        result = run_effect(effect, source, self._functions, self._script.text)
+        result = run_effect(effect, source, self._functions, self._plan.text)
         self._results.score_ns += self._clock.monotonic_ns() - began
         self._results.failures += result.failures
         return result.batch

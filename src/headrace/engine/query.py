@@ -91,7 +91,8 @@ def query(
         raise DataError(str(error)) from None
     if results.failures:
         first = results.failures[0]
-        raise DataError(f"event {first.origin + 1} could not be scored: {first.reason}")
+        what = f"row {first.row}" if first.origin is None else f"event {first.origin + 1}"
+        raise DataError(f"{what} could not be scored: {first.reason}")
     empty = Batch(pl.DataFrame(), ())
     return Answer({output.name: results.outputs.get(output.name, empty) for output in script.outputs})
 

@@ -11,6 +11,7 @@ import polars as pl
 from headrace.engine.expressions import Planes, evaluate
 from headrace.engine.row_error import RowError
 from headrace.events.batch import DTYPES, ORIGIN, Batch, ValueType
+from headrace.events.formats.json import encode_rows
 from headrace.models.scorer import Argument, Scorer
 from headrace.sql.plan import Effect, EffectCall
 
@@ -22,10 +23,15 @@ _ROW: Final = "@effect_row"
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An input event that a call failed on, and why."""
+    """A row that a call failed on, and why.
 
-    origin: int
+    `origin` is the number of the input event that it comes from. A row that comes from no single event has
+    none, and is itself in `row`, as JSON.
+    """
+
+    origin: int | None
     reason: str
+    row: str | None = None
 
 
 @dataclass(slots=True)
@@ -43,10 +49,18 @@ def run_effect(effect: Effect, batch: Batch, functions: Mapping[str, Scorer], sc
         planes, errors = _call(call, result.batch, functions[call.function], script)
         result.batch = _with_hidden(result.batch, call.column, planes)
         if errors:
-            origins = result.batch.frame[ORIGIN]
-            result.failures += [Failure(origins[row], reason) for row, reason in errors.items()]
+            result.failures += [_failure(result.batch, row, reason) for row, reason in errors.items()]
             result.batch = _without(result.batch, list(errors))
     return result
+
+
+def _failure(batch: Batch, row: int, reason: str) -> Failure:
+    if ORIGIN in batch.frame.columns:
+        origin = batch.frame[ORIGIN][row]
+        if origin is not None:
+            return Failure(origin, reason)
+    one = Batch(batch.frame.slice(row, 1), batch.columns)
+    return Failure(None, reason, encode_rows(one).item())
 
 
 def _call(call: EffectCall, batch: Batch, function: Scorer, script: str) -> tuple[Planes, dict[int, str]]:
