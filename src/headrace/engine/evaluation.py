@@ -15,7 +15,7 @@ from headrace.engine.functions.records import Fields, Found, read_element, read_
 from headrace.engine.functions.whole_row import read_whole_row
 from headrace.engine.row_error import first_failure
 from headrace.engine.values import Fault, Value, any_of, null
-from headrace.events.batch import TIME, Batch, Column, ValueType
+from headrace.events.batch import DTYPES, TIME, Batch, Column, ValueType
 from headrace.sql.plan import Call, ColumnRef, Expression, FieldRef, Literal, WholeRow, children
 
 #: Full-length values by type, at most one not NULL in each row; a type that is missing does not occur.
@@ -122,6 +122,12 @@ class Evaluation:
     def planes(self, expressions: tuple[Expression, ...]) -> list[Planes]:
         """Return the values of `expressions`; raises RowError."""
         return self._selected(self._run(expressions, _VALUE * len(expressions)).values)
+
+    def plane(self, expression: Expression, type_: ValueType) -> pl.Series:
+        """Return `expression` as `type_`, converted as where a function wants it; raises RowError."""
+        [planes] = self._selected(self._run((expression,), (type_,)).values)
+        found = planes.get(type_)
+        return self._full(pl.Series([None], dtype=DTYPES[type_])) if found is None else found
 
     def mask(self, predicate: Expression) -> pl.Series | pl.Expr:
         """Return where `predicate` is true: an expression for the batch's frame if that is enough."""

@@ -14,10 +14,10 @@ import polars as pl
 
 from headrace.engine.evaluation import Evaluation, Planes
 from headrace.engine.row_error import RowError
-from headrace.events.batch import Batch
+from headrace.events.batch import DTYPES, Batch, ValueType
 from headrace.sql.plan import Expression
 
-__all__ = ["Planes", "RowError", "evaluate", "record_fields", "satisfied"]
+__all__ = ["Planes", "RowError", "evaluate", "evaluate_as", "record_fields", "satisfied"]
 
 
 def evaluate(expressions: Sequence[Expression], batch: Batch, script: str) -> list[Planes]:
@@ -29,6 +29,16 @@ def evaluate(expressions: Sequence[Expression], batch: Batch, script: str) -> li
     if batch.height == 0:
         return [{} for _ in expressions]
     return Evaluation(batch, script).planes(tuple(expressions))
+
+
+def evaluate_as(type_: ValueType, expression: Expression, batch: Batch, script: str) -> pl.Series:
+    """Return the values of `expression` as `type_`, converted as where a function wants that type.
+
+    Raises RowError like `evaluate`.
+    """
+    if batch.height == 0:
+        return pl.Series([], dtype=DTYPES[type_])
+    return Evaluation(batch, script).plane(expression, type_)
 
 
 def satisfied(predicate: Expression, batch: Batch, script: str) -> pl.Series | pl.Expr:
