@@ -20,9 +20,12 @@ from sqlglot import exp
 from headrace.errors import Span, did_you_mean
 from headrace.events.batch import ValueType
 from headrace.limits import MAX_QUERY_NODES
-from headrace.sql.bind_calls import CallBinder, literal_fault
+from headrace.sql.bind_aggregates import Bind
+from headrace.sql.bind_calls import CallBinder, Clause, literal_fault
 from headrace.sql.catalogue.conversions import FOREIGN_TYPES, TYPES
+from headrace.sql.durations import is_system
 from headrace.sql.logic import joined
+from headrace.sql.made_columns import WINDOW_COLUMN, MadeColumns
 from headrace.sql.plan import (
     Binary,
     BinaryOperator,
@@ -39,7 +42,7 @@ from headrace.sql.plan import (
     Unary,
     children,
 )
-from headrace.sql.scope import Names, Scope
+from headrace.sql.scope import Names, Scope, Source
 from headrace.sql.syntax import place
 
 _ARITHMETIC: Final[dict[type[exp.Expr], BinaryOperator]] = {
@@ -71,11 +74,17 @@ _NULL: Final = Literal(None, None)
 
 
 class ExpressionBinder:
-    """Binds the expressions of one SELECT."""
+    """Binds the expressions of one clause of a SELECT.
 
-    def __init__(self, names: Names, scope: Scope) -> None:
+    Aggregates and analytic functions become columns of `made`, which all clauses of the SELECT share.
+    """
+
+    def __init__(
+        self, names: Names, scope: Scope, made: MadeColumns | None = None, clause: Clause = "row"
+    ) -> None:
         self._names, self._scope = names, scope
-        self._calls = CallBinder(names, scope, self.value)
+        self._made, self._clause = made or MadeColumns(), clause
+        self._calls = CallBinder(names, scope, self.value, self._made, clause, self._inside)
         self._sizes: dict[int, tuple[Expression, int]] = {}
         self._written_again = 0
         self._values: dict[type[exp.Expr], Callable[[Any], Expression]] = {
@@ -103,6 +112,11 @@ class ExpressionBinder:
             exp.Not: lambda node: Unary("NOT", self.condition(node.this), place(node)),
             exp.Or: lambda node: joined("OR", [self.condition(part) for part in node.expressions]),
         }
+
+    def _inside(self, clause: Clause) -> tuple[Bind, Bind]:
+        """Return what binds a value and a condition inside a call of this clause."""
+        inner = ExpressionBinder(self._names, self._scope, self._made, clause)
+        return inner.value, inner.condition
 
     def value(self, node: exp.Expr) -> Expression:
         """Return the bound value of `node`; raises QueryError where it is none."""
@@ -175,12 +189,15 @@ class ExpressionBinder:
         ends.reverse()
         if isinstance(base, exp.Column):
             first: exp.Identifier = base.this
-            if parts and self._scope.is_source(first.name):
-                bound, taken = self._column(parts[0]), 1
+            source = self._scope.source(first.name) if parts else None
+            if source is not None:
+                bound, taken = self._column_of(source, parts[0]), 1
             elif not first.args["quoted"] and first.name.upper() == "SYSTEM":
                 return self._system(node, parts)
             else:
                 bound, taken = self._column(first), 0
+        elif is_system(base, "WINDOW"):
+            return self._window_id(node, parts)
         else:
             bound, taken = self.value(base), 0
         for part, span in zip(parts[taken:], ends[taken:], strict=True):
@@ -197,23 +214,53 @@ class ExpressionBinder:
         )
         raise self._names.error(f"there is no System.{parts[0].name}", node, advice)
 
+    def _window_id(self, node: exp.Expr, parts: Sequence[exp.Identifier]) -> Expression:
+        if [part.name.upper() for part in parts] != ["ID"]:
+            raise self._names.error("a window has only an Id", node, "Write System.Window().Id.")
+        if self._clause != "group":
+            advice = "Write it in the SELECT list of a GROUP BY with Windows(Window('id', ...), ...)."
+            raise self._names.error("System.Window().Id stands only where windows are grouped", node, advice)
+        self._made.window_asked = True
+        return ColumnRef(WINDOW_COLUMN, place(node))
+
     def _column(self, identifier: exp.Identifier) -> Expression:
+        """Return the column that a name alone means; with several sources only one of them may have it."""
+        sources = self._scope.sources
+        if self._scope.single:
+            return self._column_of(sources[0], identifier)
         name = self._names.checked(identifier)
-        span = place(identifier)
-        if self._scope.columns is None:
-            return ColumnRef(name, span)
-        known = self._scope.column(name)
-        if known is not None:
-            return ColumnRef(known, span)
+        having = [source for source in sources if source.column(name) is not None]
+        possible = having or [source for source in sources if source.columns is None]
+        if len(possible) > 1:
+            written = " or ".join(f"{source.name}.{name}" for source in possible)
+            problem = f"several sources could have a column '{name}'"
+            raise self._names.error(problem, identifier, f"Write {written}.")
+        if possible:
+            return self._column_of(possible[0], identifier)
+        return self._no_column(identifier, [c for s in sources for c in (s.columns or {}).values()])
+
+    def _column_of(self, source: Source, identifier: exp.Identifier) -> Expression:
+        """Return a column of one source."""
+        name = self._names.checked(identifier)
+        known = name if source.columns is None else source.column(name)
+        if known is None:
+            return self._no_column(identifier, list((source.columns or {}).values()), source.name)
+        return ColumnRef(self._scope.spelled(source, known), place(identifier))
+
+    def _no_column(self, identifier: exp.Identifier, columns: Sequence[str], source: str = "") -> Expression:
+        """Return the text that an unknown name in double quotes means; refuse any other."""
+        name, span = identifier.name, place(identifier)
         if self._names.text[span.start] == '"':
             return self._text(identifier, name)
-        columns = list(self._scope.columns.values())
         advice = did_you_mean(name, columns) or f"It has: {', '.join(columns[:_COLUMNS_SHOWN])}."
         if name.casefold() in self._scope.aliases:
+            if self._clause == "group":
+                return ColumnRef(name, span)  # HAVING may name it
             advice = (
                 "It is an alias of this SELECT list; write the expression itself, or make it a WITH step."
             )
-        raise self._names.error(f"{self._scope.name} has no column '{name}'", identifier, advice)
+        problem = f"{source} has no column '{name}'" if source else f"no source has a column '{name}'"
+        raise self._names.error(problem, identifier, advice)
 
     def _case(self, node: exp.Case) -> Expression:
         operand = None if node.this is None else self.value(node.this)
@@ -230,13 +277,8 @@ class ExpressionBinder:
         return Case(tuple(branches), _NULL if default is None else self.value(default), place(node))
 
     def _cast(self, node: exp.Cast) -> Expression:
-        operand, to = self.value(node.this), node.args["to"]
-        type_, safe = TYPES.get(to.name), isinstance(node, exp.TryCast)
-        if type_ is None:
-            foreign = FOREIGN_TYPES.get(to.name.partition("(")[0])
-            advice = f"Write {foreign}." if foreign else did_you_mean(to.name, TYPES)
-            advice = advice or f"The types are {', '.join(TYPES)}."
-            raise self._names.error(f"there is no type {to.name}", to, advice)
+        operand = self.value(node.this)
+        type_, safe = type_named(self._names, node.args["to"]), isinstance(node, exp.TryCast)
         if not safe and (fault := literal_fault(operand, frozenset({type_}))):
             raise self._names.error(f"this text is no {type_}: the job would stop", node, fault)
         return Cast(operand, type_, safe, place(node))
@@ -273,3 +315,15 @@ class ExpressionBinder:
             known = (expression, 1 + below)
             self._sizes[id(expression)] = known
         return known[1]
+
+
+def type_named(names: Names, node: exp.Expr) -> ValueType:
+    """Return the type that a word such as ``nvarchar(max)`` names."""
+    type_ = TYPES.get(node.name)
+    if type_ is None:
+        foreign = FOREIGN_TYPES.get(node.name.partition("(")[0])
+        advice = f"Write {foreign}." if foreign else did_you_mean(node.name, TYPES)
+        raise names.error(
+            f"there is no type {node.name}", node, advice or f"The types are {', '.join(TYPES)}."
+        )
+    return type_

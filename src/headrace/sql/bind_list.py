@@ -38,7 +38,7 @@ class ListBinder:
 
     def _item(self, node: exp.Expr, name: exp.Identifier | None, position: int) -> Item | AllColumns:
         if isinstance(node, exp.Star):
-            return AllColumns(span=place(node))
+            return self._star(node)
         if isinstance(node, exp.Dot) and isinstance(node.expression, exp.Star):
             return self._qualified_star(node)
         value = node.this if isinstance(node, exp.Alias) else node
@@ -47,20 +47,39 @@ class ListBinder:
 
     def _qualified_star(self, node: exp.Dot) -> AllColumns:
         record = node.this
-        if isinstance(record, exp.Column) and self._scope.is_source(record.name):
-            return AllColumns(span=place(node))
+        source = self._scope.source(record.name) if isinstance(record, exp.Column) else None
+        if source is not None:
+            return AllColumns(sources=() if self._scope.single else (source.name,), span=place(node))
         return AllColumns(self._binder.value(record), span=place(node))
+
+    def _star(self, node: exp.Expr) -> AllColumns:
+        """Return what ``*`` means; over a join of streams it would mix their columns, and is refused."""
+        if self._scope.single:
+            return AllColumns(span=place(node))
+        streams = [source.name for source in self._scope.sources if source.kind == "stream"]
+        if len(streams) > 1:
+            advice = f"Write {', '.join(f'{name}.*' for name in streams)}, or name the columns."
+            raise self._names.error("* cannot stand over a join of streams", node, advice)
+        return AllColumns(sources=tuple(source.name for source in self._scope.sources), span=place(node))
 
     def _columns(self, items: Sequence[Item | AllColumns]) -> Columns:
         columns: dict[str, str] = {}
         for item in items:
             if isinstance(item, Item):
                 columns.setdefault(item.name.casefold(), item.name)
-            elif item.record is not None or self._scope.columns is None:
+                continue
+            below = None if item.record is not None else self._shown(item)
+            if below is None:
                 return None
-            else:
-                columns = {**self._scope.columns, **columns}
+            columns = {**below, **columns}
         return columns
+
+    def _shown(self, item: AllColumns) -> Columns:
+        """Return the columns of ``*`` or ``source.*``."""
+        if not item.sources:
+            return self._scope.all_columns()
+        sources = [self._scope.source(name) for name in item.sources]
+        return Scope(tuple(source for source in sources if source is not None)).all_columns()
 
     # --- names --------------------------------------------------------------------------------------------
 

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
+from headrace.errors import Span
 from headrace.sql.bind_expressions import ExpressionBinder
+from headrace.sql.bind_group import GroupRewriter
 from headrace.sql.bind_list import ListBinder
-from headrace.sql.bind_windows import check_group
+from headrace.sql.bind_sources import From, SourceBinder, spelled
+from headrace.sql.bind_windows import WindowBinder
+from headrace.sql.made_columns import WINDOW_COLUMN, MadeColumns, key_column
 from headrace.sql.plan import (
+    Aggregate,
     Expression,
     Filter,
+    GroupKey,
     Item,
     Project,
     Relation,
-    Scan,
-    StepRef,
-    SystemTimestamp,
     Union,
-    UserCall,
-    children,
 )
 from headrace.sql.scope import Columns, Names, Scope
 from headrace.sql.syntax import place
@@ -44,17 +45,10 @@ def into_of(node: exp.Expr) -> exp.Into | None:
 
 
 class QueryBinder:
-    """Binds the queries of a script, one after the other.
+    """Binds the queries of a script, one after the other, over what `sources` can read."""
 
-    `steps` are the WITH steps that a query can read, folded name to name and columns; `later` are the folded
-    names of all of the script's steps.
-    """
-
-    def __init__(self, names: Names) -> None:
-        self._names = names
-        self.steps: dict[str, tuple[str, Columns]] = {}
-        self.later: set[str] = set()
-        self._scans: dict[str, Scan] = {}
+    def __init__(self, names: Names, sources: SourceBinder) -> None:
+        self._names, self._sources = names, sources
 
     def query(self, node: exp.Expr) -> Query:
         """Return a bound SELECT or UNION; its INTO is the caller's."""
@@ -92,75 +86,86 @@ class QueryBinder:
     # --- SELECT -------------------------------------------------------------------------------------------
 
     def _select(self, node: exp.Expr) -> Query:
-        source, scope = self._source(node.args["source"])
-        for join in node.args["joins"]:
-            self._refuse_join(join)
-        if group := node.args.get("group"):
-            raise check_group(self._names, group)
+        made = MadeColumns()
+        source = self._sources.bound(node, made)
         items: list[exp.Expr] = node.expressions
         aliases = frozenset(item.alias.casefold() for item in items if isinstance(item, exp.Alias))
-        binder = ExpressionBinder(self._names, replace(scope, aliases=aliases))
-        # Without GROUP BY, HAVING is WHERE (reference, A2).
-        for clause in (node.args.get("where"), node.args.get("having")):
-            if clause is not None:
-                source = Filter(source, binder.condition(clause.this), place(clause))
+        scope = replace(source.scope, aliases=aliases)
+        rows = ExpressionBinder(self._names, scope, made, "where")
+        clauses = [node.args.get("where")]
+        group = node.args.get("group")
+        if group is None:
+            clauses.append(node.args.get("having"))  # without GROUP BY, HAVING is WHERE (reference, A2)
+        filters = [(rows.condition(clause.this), place(clause)) for clause in clauses if clause is not None]
+        if group is not None:
+            return _Grouped(self._names, source, scope, made).query(node, filters)
+        binder = ExpressionBinder(self._names, scope, made, "row")
         bound, columns = ListBinder(self._names, scope, binder).items(items)
-        return Query(Project(source, bound, place(node)), columns)
-
-    def _refuse_join(self, node: exp.Expr) -> None:
-        if isinstance(node, exp.Lateral):
-            kind = "OUTER APPLY" if node.args["outer"] else "CROSS APPLY"
-        else:
-            kind = "LEFT JOIN" if node.args["side"] == "LEFT" else "JOIN"
-        raise self._names.error(f"{kind} is not available yet", node)
-
-    def _source(self, table: exp.Expr) -> tuple[Relation, Scope]:
-        identifier: exp.Identifier = table.this
-        name = identifier.name
-        alias: exp.Identifier | None = table.args.get("alias")
-        called = self._names.checked(alias) if alias else name
-        for clause in ("over", "partition"):
-            if span := table.args.get(clause):
-                kind = "TIMESTAMP BY ... OVER" if clause == "over" else "PARTITION BY"
-                raise self._names.error(f"{kind} is not available yet", span)
-        timestamp: exp.Expr | None = table.args.get("timestamp")
-        step = self.steps.get(name.casefold())
-        if step is not None:
-            if timestamp is not None:
-                advice = "A step keeps the time of its events; write TIMESTAMP BY where the input is read."
-                raise self._names.error("TIMESTAMP BY stands only after an input", timestamp, advice)
-            return StepRef(step[0], span=place(table)), Scope(called, step[1])
-        if name.casefold() in self.later:
-            advice = "A step reads the steps above it; move that one up."
-            raise self._names.error(f"the step '{name}' is not there yet", identifier, advice)
-        known = self._names.find_input(identifier, [step for step, _ in self.steps.values()])
-        scope = Scope(called, None)
-        scan = Scan(known, self._timestamp(timestamp, scope), span=place(table))
-        if self._scans.setdefault(known, scan) != scan:
-            advice = "An input has one time: read it in a WITH step, and read that step twice."
-            raise self._names.error("this input is read with another TIMESTAMP BY above", table, advice)
-        return scan, scope
-
-    def _timestamp(self, node: exp.Expr | None, scope: Scope) -> Expression | None:
-        if node is None:
-            return None
-        bound = ExpressionBinder(self._names, scope).value(node)
-        _refuse_in_timestamp(self._names, bound)
-        return bound
+        return Query(Project(_filtered(source.relation(made.analytic), filters), bound, place(node)), columns)
 
 
-def _refuse_in_timestamp(names: Names, expression: Expression) -> None:
-    if isinstance(expression, SystemTimestamp):
-        advice = (
-            "TIMESTAMP BY sets it: name a column of the event, or leave TIMESTAMP BY out for the arrival."
+class _Grouped:
+    """Binds a SELECT with GROUP BY: its keys, aggregates, HAVING and list."""
+
+    def __init__(self, names: Names, source: From, scope: Scope, made: MadeColumns) -> None:
+        self._names, self._source, self._scope, self._made = names, source, scope, made
+
+    def query(self, node: exp.Expr, filters: Sequence[tuple[Expression, Span]]) -> Query:
+        """Return the bound SELECT; `filters` are its WHERE."""
+        group = node.args["group"]
+        key_binder = ExpressionBinder(self._names, self._scope, self._made, "key")
+        parts = WindowBinder(self._names, key_binder.value).group(group)
+        keys = tuple(
+            GroupKey(key_column(number), key_binder.value(key)) for number, key in enumerate(parts.keys)
         )
-        raise names.error("System.Timestamp() cannot be used in TIMESTAMP BY", expression.span, advice)
-    if isinstance(expression, UserCall):
-        problem = "TIMESTAMP BY cannot call a function of yours: the time must be known before anything runs"
-        raise names.error(problem, expression.span, "Compute it from the event's columns.")
-    for child in children(expression):
-        if isinstance(child, Expression):
-            _refuse_in_timestamp(names, child)
+        rewriter = GroupRewriter(self._names.text, keys)
+        self._check_substreams(rewriter, group)
+        binder = ExpressionBinder(self._names, self._scope, self._made, "group")
+        self._refuse_stars(node.expressions)
+        written, columns = ListBinder(self._names, self._scope, binder).items(node.expressions)
+        items = tuple(
+            replace(item, expression=rewriter.rewritten(item.expression))
+            for item in written
+            if isinstance(item, Item)
+        )
+        clause: exp.Expr | None = node.args.get("having")
+        aliases = {item.name.casefold(): item.expression for item in items}
+        having = None if clause is None else rewriter.rewritten(binder.condition(clause.this), aliases)
+        relation: Relation = Aggregate(
+            _filtered(self._source.relation(self._made.analytic), filters),
+            parts.windows,
+            keys,
+            tuple(self._made.aggregates),
+            WINDOW_COLUMN if self._made.window_asked else None,
+            place(group),
+        )
+        if clause is not None and having is not None:
+            relation = Filter(relation, having, place(clause))
+        return Query(Project(relation, items, place(node)), columns)
+
+    def _refuse_stars(self, items: Sequence[exp.Expr]) -> None:
+        for item in items:
+            star = item.expression if isinstance(item, exp.Dot) else item
+            if isinstance(star, exp.Star):
+                problem = (
+                    "* cannot stand with GROUP BY: only aggregates and what GROUP BY names can be selected"
+                )
+                raise self._names.error(problem, item, "Name them; COLLECT() gives all events as an array.")
+
+    def _check_substreams(self, rewriter: GroupRewriter, group: exp.Expr) -> None:
+        """Refuse a GROUP BY without the keys of TIMESTAMP BY ... OVER: each of them has a time of its own."""
+        for source in self._scope.sources:
+            for key in source.scan.over if source.scan else ():
+                if not rewriter.is_key(spelled(key, source, self._scope)):
+                    text = self._names.text[key.span.start : key.span.end]
+                    problem = f"GROUP BY must hold '{text}', which TIMESTAMP BY ... OVER names"
+                    raise self._names.error(problem, group, f"Add {text} to GROUP BY.")
+
+
+def _filtered(source: Relation, filters: Sequence[tuple[Expression, Span]]) -> Relation:
+    for predicate, span in filters:
+        source = Filter(source, predicate, span)
+    return source
 
 
 def _renamed(relation: Relation, names: Mapping[str, str]) -> Relation:

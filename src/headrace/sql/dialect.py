@@ -72,9 +72,8 @@ class Headrace(Dialect):
         def _statement(self) -> exp.Expr:
             if self._match(TokenType.WITH):
                 return self._steps()
-            if self._curr.token_type is TokenType.CREATE:
-                end = self._next.end if self._next else self._curr.end
-                raise self.error("CREATE TABLE is not available yet", Span(self._curr.start, end + 1))
+            if self._match(TokenType.CREATE):
+                return self._create()
             if self._curr.token_type not in (TokenType.SELECT, TokenType.L_PAREN):
                 raise self.missing("SELECT or WITH", ("SELECT", "WITH"))
             query = self._query()
@@ -93,6 +92,21 @@ class Headrace(Dialect):
                 problem, advice = _TAILS[word]
                 return self.error(problem, advice=advice)
             return self.missing("a clause or the next statement")
+
+        def _create(self) -> exp.Create:
+            """Return CREATE TABLE input (column type, ...), behind its first word."""
+            start = self._prev.start
+            self.need_word("TABLE")
+            name = self.name("the name of an input")
+            self.need(TokenType.L_PAREN, "( and the columns")
+            columns = self.separated(self._column_type)
+            self.need(TokenType.R_PAREN, ", or )")
+            return self.located(exp.Create(this=name, kind="TABLE", expressions=columns), start)
+
+        def _column_type(self) -> exp.ColumnDef:
+            start = self._curr.start
+            name = self.name("the name of a column")
+            return self.located(exp.ColumnDef(this=name, kind=self.type_name()), start)
 
         def _steps(self) -> exp.With:
             start = self._prev.start
@@ -141,7 +155,10 @@ class Headrace(Dialect):
                 into_start = self._prev.start
                 output = self.name("the name of an output")
                 self._refuse_compound_name(output, "an output")
-                select.set("into", self.located(exp.Into(this=output), into_start))
+                into = exp.Into(this=output)
+                if self.word("PARTITION"):
+                    self._partition(into)
+                select.set("into", self.located(into, into_start))
             if not self._match(TokenType.FROM):
                 raise self.missing("INTO or FROM" if not select.args.get("into") else "FROM")
             select.set("source", self._source())
@@ -242,17 +259,20 @@ class Headrace(Dialect):
                     table.set("keys", self.separated(self.expression_above))
                 return True
             if self.word("PARTITION"):
-                self.need_word("BY")
-                if table.args.get("partition"):
+                if table.args.get("partition_keys"):
                     raise self.error("a source has one PARTITION BY", span_of(start))
-                table.set("partition", Span(start.start, self._prev.end + 1))
-                table.set("partition_keys", self.separated(self.expression_above))
-                if self._match(TokenType.INTO):
-                    table.set("shards", self.expression_above())
+                self._partition(table)
                 return True
             if start.token_type is TokenType.VAR and start.text.upper() == "MATCH_RECOGNIZE":
                 raise self.error("MATCH_RECOGNIZE is not available yet")
             return False
+
+        def _partition(self, node: exp.Expr) -> None:
+            """Read BY keys [INTO n], behind PARTITION, into `node`."""
+            self.need_word("BY")
+            node.set("partition_keys", self.separated(self.expression_above))
+            if self._match(TokenType.INTO):
+                node.set("shards", self.expression_above())
 
         def _joins(self) -> list[exp.Expr]:
             joins = []

@@ -13,17 +13,20 @@ once per row however often it is written, and only for rows that need its value:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 from headrace.errors import QueryError
 from headrace.events.batch import HIDDEN, ValueType
 from headrace.limits import MAX_QUERY_CALLS, MAX_QUERY_NODES
 from headrace.sql.guards import columns, guards_first, holds_call, size
-from headrace.sql.logic import Connective, joined, operands
+from headrace.sql.logic import Connective, joined, mapped, operands
 from headrace.sql.plan import (
+    Aggregate,
     AllColumns,
+    Analytic,
+    Apply,
     Binary,
     Call,
     Case,
@@ -34,11 +37,16 @@ from headrace.sql.plan import (
     Filter,
     IsNull,
     Item,
+    Join,
     Literal,
+    Match,
     Project,
+    Qualified,
+    ReferenceJoin,
     Relation,
     Scan,
     Script,
+    Session,
     StepRef,
     Unary,
     Union,
@@ -119,8 +127,47 @@ class _Planner:
                 return self._filter(relation)
             case Project():
                 return self._project(relation)
+            case Aggregate():
+                return self._aggregate(relation), []
+            case Apply():
+                return self._apply(relation)
+            case Analytic() | Qualified() | Match():
+                source, sites = self._hoisted(relation.source)
+                return replace(relation, source=source), sites
+            case Join():
+                left, right = self._hoisted(relation.left)[0], self._hoisted(relation.right)[0]
+                return replace(relation, left=left, right=right), []
+            case ReferenceJoin():
+                return replace(relation, left=self._hoisted(relation.left)[0]), []
             case Effect():
                 raise AssertionError("a script is hoisted once")
+
+    def _aggregate(self, relation: Aggregate) -> Relation:
+        """Return the groups of a source whose calls are made per event, before it is grouped."""
+        source, sites = self._hoisted(relation.source)
+        stage = _Stage(self, sites)
+        keys = tuple(replace(key, expression=stage.value(key.expression)) for key in relation.keys)
+        calls = tuple(
+            replace(
+                call,
+                arguments=tuple(map(stage.value, call.arguments)),
+                order=tuple(replace(by, expression=stage.value(by.expression)) for by in call.order),
+            )
+            for call in relation.calls
+        )
+        windows = tuple(
+            replace(window, keys=tuple(map(stage.value, window.keys)))
+            if isinstance(window, Session)
+            else window
+            for window in relation.windows
+        )
+        return replace(relation, source=stage.over(source), keys=keys, calls=calls, windows=windows)
+
+    def _apply(self, relation: Apply) -> tuple[Relation, list[_Site]]:
+        source, sites = self._hoisted(relation.source)
+        stage = _Stage(self, sites)
+        operand = stage.value(relation.operand)
+        return replace(relation, source=stage.over(source), operand=operand), stage.sites
 
     def _filter(self, relation: Filter) -> tuple[Relation, list[_Site]]:
         source, sites = self._hoisted(relation.source)
@@ -184,6 +231,10 @@ class _Stage:
             source = Effect(source, calls, calls[0].span)
         return source
 
+    def value(self, expression: Expression) -> Expression:
+        """Return a value that every row needs with its calls replaced by columns."""
+        return self._rewritten(expression, None)
+
     def item(self, item: Item | AllColumns) -> Item | AllColumns:
         """Return an item of a SELECT list with its calls replaced by columns."""
         if isinstance(item, Item):
@@ -211,7 +262,7 @@ class _Stage:
                 return self._connected(node, when, truth=truth)
             case Call(function="COALESCE"):
                 return self._coalesce(node, when)
-        return _mapped(node, lambda child: self._rewritten(child, when))
+        return mapped(node, lambda child: self._rewritten(child, when))
 
     def _case(self, node: Case, when: Expression | None) -> Expression:
         branches: list[tuple[Expression, Expression]] = []
@@ -303,15 +354,3 @@ def _both(first: Expression | None, second: Expression) -> Expression:
 def _unless(condition: Expression) -> Expression:
     """Return a condition that is true exactly where `condition` is not, be it false or unknown."""
     return Case(((condition, _FALSE),), _TRUE)
-
-
-def _mapped(node: Expression, change: Any) -> Expression:
-    """Return `node` with `change` applied to the expressions right below it."""
-    changes: dict[str, Any] = {}
-    for part in fields(node):
-        value = getattr(node, part.name)
-        if isinstance(value, Expression):
-            changes[part.name] = change(value)
-        elif isinstance(value, tuple):
-            changes[part.name] = tuple(map(change, value))
-    return replace(node, **changes)

@@ -396,6 +396,7 @@ class Output:
 
     name: str
     relation: Relation
+    partition: Partition | None = None
     span: Span = NOWHERE
 
 
@@ -424,7 +425,7 @@ class Script:
     tables: tuple[Table, ...] = ()
 
 
-def children(node: Expression | Relation) -> Iterator[Expression | Relation]:
+def children(node: Expression | Relation | AnalyticCall) -> Iterator[Expression | Relation]:
     """Yield the nodes directly below `node`, expressions and relations, in the order they are written."""
     for part in fields(node):
         yield from _nodes(getattr(node, part.name))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from sqlglot import exp
 
 from headrace.errors import QueryError, Span, did_you_mean
 from headrace.events.batch import HIDDEN
+from headrace.sql.plan import Scan, qualified
 from headrace.sql.syntax import place
 
 #: The columns of a relation, folded name to name; None where the data decide.
@@ -16,23 +18,69 @@ Columns = Mapping[str, str] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
-    """The one source of a SELECT: its alias, or else its name, and its columns.
+class Source:
+    """A source of a SELECT: its alias, or else its name, and its columns.
 
-    `aliases` are the names given in the SELECT list: no expression may use them, but an error can say so.
+    `scan` is the input that it is read from, where it is one.
     """
 
     name: str
     columns: Columns
-    aliases: frozenset[str] = frozenset()
+    kind: Literal["stream", "reference", "elements"] = "stream"
+    scan: Scan | None = None
 
-    def is_source(self, name: str) -> bool:
-        """Return whether `name` is the source itself."""
+    def called(self, name: str) -> bool:
+        """Return whether `name` is this source."""
         return name.casefold() == self.name.casefold()
 
     def column(self, name: str) -> str | None:
         """Return the known column called `name`, as it is spelled there; None if there is none."""
         return None if self.columns is None else self.columns.get(name.casefold())
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The sources of a SELECT; where they are `joined`, columns are qualified by them.
+
+    `aliases` are the names given in the SELECT list: no expression may use them, but an error can say so.
+    """
+
+    sources: tuple[Source, ...]
+    joined: bool = False
+    aliases: frozenset[str] = frozenset()
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one source alone, whose columns keep their names."""
+        return not self.joined
+
+    def source(self, name: str) -> Source | None:
+        """Return the source called `name`; None if there is none."""
+        return next((source for source in self.sources if source.called(name)), None)
+
+    def spelled(self, source: Source, column: str) -> str:
+        """Return the name under which rows of the SELECT have a column of `source`."""
+        return column if self.single else qualified(source.name, column)
+
+    def sources_of(self, columns: Iterable[str]) -> list[Source]:
+        """Return the sources that `columns`, named as rows of the SELECT have them, belong to."""
+        if self.single:
+            return list(self.sources)
+        names = list(columns)
+        return [
+            source
+            for source in self.sources
+            if any(name.startswith(qualified(source.name, "")) for name in names)
+        ]
+
+    def all_columns(self) -> Columns:
+        """Return the columns that ``*`` shows."""
+        columns: dict[str, str] = {}
+        for source in self.sources:
+            if source.columns is None:
+                return None
+            columns = {**source.columns, **columns}
+        return columns
 
 
 class Declared:
@@ -58,14 +106,20 @@ class Declared:
 
 @dataclass(slots=True)
 class Names:
-    """A script's text with its declared names, and what of them the script has used so far."""
+    """A script's text with its declared names, and what of them the script has used so far.
+
+    `functions` are scalar functions and models, `aggregates` user aggregates, `references` reference data.
+    """
 
     text: str
     functions: Declared
     inputs: Declared
     outputs: Declared
+    aggregates: Declared = field(default_factory=lambda: Declared(()))
+    references: Declared = field(default_factory=lambda: Declared(()))
     used_inputs: dict[str, None] = field(default_factory=dict)
     used_functions: dict[str, None] = field(default_factory=dict)
+    used_references: dict[str, None] = field(default_factory=dict)
 
     def error(self, problem: str, where: exp.Expr | Span, advice: str = "") -> QueryError:
         """Return the error at a node or span of the script."""
@@ -89,7 +143,7 @@ class Names:
         name = self.checked(identifier)
         declared = self.inputs.find(name)
         if declared is None:
-            known = [*self.inputs, *steps]
+            known = [*self.inputs, *self.references, *steps]
             advice = did_you_mean(name, known) or f"There are: {', '.join(known) or 'none'}."
             raise self.error(f"there is no input or step called '{name}'", identifier, advice)
         self.used_inputs[declared] = None

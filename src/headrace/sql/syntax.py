@@ -439,15 +439,19 @@ class ExpressionParser(Parser):
     def _cast(self, node: type[exp.Cast], start: int) -> exp.Expr:
         operand = self.expression_above()
         self.need(TokenType.ALIAS, "AS and a type")
-        type_start = self._curr.start
-        type_text = self.need(TokenType.VAR, "a type").text
+        type_name = self.type_name()
+        self.need(TokenType.R_PAREN, ")")
+        return self.placed(node(this=operand, to=type_name), start)
+
+    def type_name(self) -> exp.Var:
+        """Return the name of a type, in lower case, with what stands in parentheses behind it."""
+        start = self._curr.start
+        text = self.need(TokenType.VAR, "a type").text
         if self._match(TokenType.L_PAREN):
             sizes = self.separated(self.expression_above)
             self.need(TokenType.R_PAREN, ")")
-            type_text += "(" + ",".join(size.name for size in sizes) + ")"
-        type_name = self.located(exp.Var(this=type_text.lower()), type_start)
-        self.need(TokenType.R_PAREN, ")")
-        return self.placed(node(this=operand, to=type_name), start)
+            text += "(" + ",".join(size.name for size in sizes) + ")"
+        return self.located(exp.Var(this=text.lower()), start)
 
     def _over(self, call: exp.Anonymous) -> exp.Window:
         """Return a call with its OVER ([PARTITION BY ..] [ORDER BY ..] [LIMIT DURATION(..)] [WHEN ..])."""

@@ -8,8 +8,8 @@ from typing import Final
 from headrace.errors import Span
 from headrace.sql.expression import NOWHERE, Expression
 
-#: Where windows are counted from, in microseconds since 1970 UTC: midnight of 1 January 0001, a Monday, so that
-#: windows of a day begin at midnight and windows of a week on Mondays.
+#: Where windows are counted from, in microseconds since 1970 UTC: midnight of 1 January 0001, a Monday, so
+#: that windows of a day begin at midnight and windows of a week on Mondays.
 ALIGNMENT_US: Final = -62_135_596_800_000_000
 
 
@@ -38,7 +38,8 @@ class Sliding:
 class Session:
     """Windows that end `timeout_us` after their last event or at a check of `longest_us` (reference, B5).
 
-    Checks are at the multiples of `longest_us` since ALIGNMENT_US. Sessions are independent for each combination of `keys`, otherwise one for all events.
+    Checks are at the multiples of `longest_us` since ALIGNMENT_US. Sessions are independent for each
+    combination of `keys`, otherwise one for all events.
     """
 
     timeout_us: int
