@@ -97,5 +97,11 @@ MAX_EXPORT_COLUMNS: Final = 2_000
 #: A model's arrays and words, unpacked: a small file must not fill the memory of whoever opens it.
 MAX_MODEL_BYTES: Final = 512 * 1024 * 1024
 
+#: Texts of geofences whose shapes are kept, several times their size in memory: about a thousand of a hundred points.
+MAX_KEPT_SHAPES_CHARS: Final = 4 * 1024 * 1024
+
 #: A file that is one JSON array is held in memory whole while it is sent.
 MAX_JSON_ARRAY_BYTES: Final = 512 * 1024 * 1024
+
+#: How late an event may be, and how long its place in time is waited for: the service's bound.
+MAX_LATE_DAYS: Final = 20

@@ -12,14 +12,14 @@ from headrace.connect.source import Poll
 from headrace.engine.expressions import evaluate
 from headrace.events.batch import DTYPES, ORIGIN, TIME, Batch, Column, ValueType, concat
 from headrace.events.formats.json import JsonDecoder
-from headrace.events.watermark import early, in_order
+from headrace.events.watermark import Judged, Policy, judged
 from headrace.sql.plan import Cast, Expression
 
 #: Columns that the service adds to the events of a hub, as the language's inputs do.
 ENQUEUED, PROCESSED, PARTITION = "EventEnqueuedUtcTime", "EventProcessedUtcTime", "PartitionId"
 
-NO_TIME: Final = "TIMESTAMP BY gives no datetime for this event"
-TOO_EARLY: Final = "TIMESTAMP BY gives a time more than 5 minutes ahead of the event's arrival"
+#: A running job has always one.
+POLICY: Final = Policy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,23 +110,28 @@ class Arranger:
         if timestamp is None:
             return batch, []
         [planes] = evaluate([timestamp], batch, self._script)
-        arrival_us = batch.frame[TIME].to_physical()
         times = planes.get(ValueType.DATETIME)
         if times is None:
             times = pl.repeat(None, batch.height, dtype=DTYPES[ValueType.DATETIME], eager=True)
-        times_us = times.to_physical()
-        refused = times_us.is_null() | early(times_us, arrival_us).fill_null(value=False)
-        origins = batch.frame[ORIGIN]
-        bad = dict(zip(origins.filter(refused), times_us.filter(refused), strict=True))
-        rejected = [
-            Rejected(origin, NO_TIME if time_us is None else TOO_EARLY) for origin, time_us in bad.items()
-        ]
-        kept = ~origins.is_in(list(bad))
         known_us = None if poll.leases else self.watermark_us(poll)
-        ordered = in_order(times_us.filter(kept), arrival_us.filter(kept), known_us)
-        self.begin(poll.input, poll.partition, None if poll.leases else ordered.watermark_us)
-        time = ordered.times_us.cast(DTYPES[ValueType.DATETIME]).alias(TIME)
-        return Batch(batch.frame.filter(kept).with_columns(time), batch.columns), rejected
+        found = _judged(batch, times, known_us)
+        rejected: list[Rejected] = []
+        if found.reasons is not None:
+            # An event's rows fail or pass together, and one that fails moves no watermark.
+            origins = batch.frame[ORIGIN]
+            failed = found.reasons.is_not_null()
+            bad = dict(zip(origins.filter(failed), found.reasons.filter(failed), strict=True))
+            rejected = [Rejected(origin, reason) for origin, reason in bad.items()]
+            kept = ~origins.is_in(list(bad))
+            batch, times = batch.filter(kept), times.filter(kept)
+            found = _judged(batch, times, known_us)
+        self.begin(poll.input, poll.partition, None if poll.leases else found.latest_us(known_us))
+        time = found.times_us.cast(DTYPES[ValueType.DATETIME]).alias(TIME)
+        return Batch(batch.frame.with_columns(time), batch.columns), rejected
+
+
+def _judged(batch: Batch, times: pl.Series, seen_us: int | None) -> Judged:
+    return judged(times.to_physical(), batch.frame[TIME].to_physical(), POLICY, seen_us)
 
 
 def _arrived(batch: Batch, poll: Poll, first_number: int, now_us: int) -> Batch:

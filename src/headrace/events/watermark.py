@@ -1,49 +1,130 @@
-"""The timestamps of events as they arrive: early, late and out of order, as a running job takes them.
+"""The timestamps of events as they arrive: early, late and out of order.
 
 The rules of the language's service, in this order: an event whose time is more than five minutes ahead of its
-arrival is dropped and moves nothing; one that is later than the late tolerance is moved to its arrival less
-that tolerance; one below the watermark, the largest time of its partition so far, is moved up to it. Only
-System.Timestamp() changes, never a field. (Microsoft, "Time handling in Azure Stream Analytics".)
+arrival is dropped and moves nothing; one whose time is further behind its arrival than the late tolerance is
+adjusted to that bound, or dropped; one below the watermark, the largest time of its partition so far less the
+out-of-order tolerance, is adjusted to the watermark, or dropped. Only System.Timestamp() changes, never a
+field. (Microsoft, "Time handling in Azure Stream Analytics" and "Configuring event ordering policies".)
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import polars as pl
+
+from headrace.errors import UserError
+from headrace.limits import MAX_LATE_DAYS
 
 #: How far ahead of its arrival an event's time may be; fixed in the language's service.
 EARLY_TOLERANCE_US: Final = 300_000_000
 
-#: How much later than its time an event may arrive before its time is adjusted; the service's default.
-LATE_TOLERANCE_US: Final = 5_000_000
+#: Why an event is dropped.
+NO_TIME: Final = "TIMESTAMP BY gives no datetime for this event"
+TOO_EARLY: Final = "TIMESTAMP BY gives a time more than 5 minutes ahead of the event's arrival"
+TOO_LATE: Final = "the event arrived later after its time than the policy allows"
+OUT_OF_ORDER: Final = "the event is further out of order than the policy allows"
+
+_SECOND_US: Final = 1_000_000
+_DAY_S: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True)
-class Ordered:
-    """The adjusted times of some rows, never falling, and the watermark behind them."""
+class Policy:
+    """What becomes of events that come late or out of order: tolerances in seconds, then `action`.
+
+    An event that arrives more than `late_seconds` after its time, or more than `out_of_order_seconds` behind
+    the largest time seen, is adjusted to that bound ("adjust") or dropped ("drop"). Both are 0 to 20 days;
+    anything else raises UserError.
+    """
+
+    late_seconds: float = 5
+    out_of_order_seconds: float = 0
+    action: Literal["adjust", "drop"] = "adjust"
+
+    def __post_init__(self) -> None:
+        for name in ("late_seconds", "out_of_order_seconds"):
+            seconds = getattr(self, name)
+            if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+                raise UserError(f"policy.{name}: expected a number of seconds, found {seconds!r}")
+            if not (math.isfinite(seconds) and 0 <= seconds <= MAX_LATE_DAYS * _DAY_S):
+                raise UserError(
+                    f"policy.{name}: expected 0 to {MAX_LATE_DAYS * _DAY_S} seconds "
+                    f"({MAX_LATE_DAYS} days), found {seconds!r}"
+                )
+        if self.action not in ("adjust", "drop"):
+            raise UserError(f"policy.action: expected 'adjust' or 'drop', found {self.action!r}")
+
+    @property
+    def late_us(self) -> int:
+        """The late tolerance in microseconds."""
+        return round(self.late_seconds * _SECOND_US)
+
+    @property
+    def out_of_order_us(self) -> int:
+        """The out-of-order tolerance in microseconds."""
+        return round(self.out_of_order_seconds * _SECOND_US)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What becomes of rows in the order of their arrival.
+
+    `times_us` is the time of each, NULL where it is dropped; `reasons` say why it is, None when all are kept.
+    `seen_us` is, for a row that counts, the largest time seen up to it, else NULL.
+    """
 
     times_us: pl.Series
-    watermark_us: int | None
+    reasons: pl.Series | None
+    seen_us: pl.Series
+
+    def latest_us(self, before_us: int | None) -> int | None:
+        """Return the largest time seen behind all rows; `before_us` was the largest before them."""
+        latest = self.seen_us.max()
+        return latest if isinstance(latest, int) else before_us
 
 
-def early(times_us: pl.Series, arrival_us: pl.Series) -> pl.Series:
-    """Return which rows are too far ahead of their arrival."""
-    return times_us > arrival_us + EARLY_TOLERANCE_US
+def judged(
+    times_us: pl.Series,
+    arrival_us: pl.Series,
+    policy: Policy,
+    seen_us: int | pl.Series | None = None,
+    substreams: pl.DataFrame | None = None,
+) -> Judged:
+    """Return what becomes of rows in the order of their arrival; `times_us` are NULL where there is none.
 
-
-def in_order(times_us: pl.Series, arrival_us: pl.Series, watermark_us: int | None) -> Ordered:
-    """Adjust late and out-of-order times; rows stand in the order of their arrival, none early, none NULL.
-
-    Times are microseconds since 1970 UTC. The result for a row depends on the rows before it and not on
-    where they were cut: `watermark_us` carries on from the rows before (None: there were none).
+    Times are microseconds since 1970 UTC. `seen_us` is the largest time seen before these rows, if any was.
+    Where each of several substreams has a watermark of its own the columns of `substreams` say which one a
+    row belongs to, and `seen_us` is a series. What becomes of a row depends on the rows before it and not on
+    where they were cut.
     """
-    if times_us.is_empty():
-        return Ordered(times_us, watermark_us)
-    floor = arrival_us - LATE_TOLERANCE_US
-    late_adjusted = pl.select(pl.max_horizontal(times_us, floor)).to_series()
-    if watermark_us is not None:
-        late_adjusted = late_adjusted.clip(lower_bound=watermark_us)
-    times = late_adjusted.cum_max()
-    return Ordered(times, int(times[-1]))
+    given = {"time": times_us, "arrival": arrival_us}
+    rows = pl.DataFrame(given).with_columns(pl.lit(seen_us, pl.Int64).alias("seen"))
+    keys: list[str] = []
+    if substreams is not None:
+        rows, keys = rows.hstack(substreams), substreams.columns
+    adjusts = policy.action == "adjust"
+    floor = pl.col("arrival") - policy.late_us
+    early, late = pl.col("time") > pl.col("arrival") + EARLY_TOLERANCE_US, pl.col("time") < floor
+    # A time that is NULL is not known not to be early, and so does not count.
+    counts = ~early if adjusts else ~early & ~late
+    rows = rows.with_columns(pl.when(counts).then(pl.max_horizontal("time", floor)).alias("counted"))
+    largest = pl.col("counted").cum_max()
+    rows = rows.with_columns(
+        pl.when(pl.col("counted").is_not_null())
+        .then(pl.max_horizontal(largest.over(keys) if keys else largest, "seen"))
+        .alias("seen")
+    )
+    watermark = pl.col("seen") - policy.out_of_order_us
+    behind = pl.col("counted") < watermark
+    final = pl.when(behind).then(watermark if adjusts else None).otherwise("counted")
+    rows = rows.with_columns(final.alias("final"))
+    reasons = None
+    if rows["final"].null_count():
+        reason = pl.when(pl.col("time").is_null()).then(pl.lit(NO_TIME)).when(early).then(pl.lit(TOO_EARLY))
+        if not adjusts:
+            reason = reason.when(late).then(pl.lit(TOO_LATE)).when(behind).then(pl.lit(OUT_OF_ORDER))
+        reasons = rows.select(reason.otherwise(None)).to_series()
+    return Judged(rows["final"], reasons, rows["seen"])
