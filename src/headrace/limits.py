@@ -32,6 +32,9 @@ MAX_PRODUCER_CHARS: Final = 512
 #: Rows of a batch: larger ones were slower (400,000 rows against 100,000), smaller ones pay per call.
 MAX_BATCH_ROWS: Final = 100_000
 
+#: Rows that a join gives for one batch: past it keys or times match far too often, and memory runs out.
+MAX_JOIN_ROWS: Final = 10_000_000
+
 #: Bytes of a polled batch, so that large events cannot make a batch of unbounded memory.
 MAX_BATCH_BYTES: Final = 32 * 1024 * 1024
 
@@ -97,7 +100,7 @@ MAX_EXPORT_COLUMNS: Final = 2_000
 #: A model's arrays and words, unpacked: a small file must not fill the memory of whoever opens it.
 MAX_MODEL_BYTES: Final = 512 * 1024 * 1024
 
-#: Texts of geofences whose shapes are kept, several times their size in memory: about a thousand of a hundred points.
+#: Texts of geofences whose shapes are kept, in memory several times as large: a thousand of 200 points.
 MAX_KEPT_SHAPES_CHARS: Final = 4 * 1024 * 1024
 
 #: A file that is one JSON array is held in memory whole while it is sent.
