@@ -11,7 +11,7 @@ import polars as pl
 from headrace.engine.values import Fault, Value
 from headrace.errors import DataError
 from headrace.events.batch import ValueType
-from headrace.sql.plan import Expression
+from headrace.sql.plan import AggregateCall, Expression
 
 #: Characters of an expression that a message shows.
 _SHOWN_CHARS: Final = 100
@@ -52,7 +52,7 @@ def _value_in(value: Value, row: pl.DataFrame) -> tuple[Any, ValueType | None]:
     return None, None
 
 
-def located(problem: str, node: Expression, script: str, advice: str = "") -> str:
+def located(problem: str, node: Expression | AggregateCall, script: str, advice: str = "") -> str:
     """Return `problem` with the text and the place of `node` in `script`, and then `advice`."""
     written = " ".join(script[node.span.start : node.span.end].split())
     if written:

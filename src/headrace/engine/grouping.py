@@ -1,0 +1,98 @@
+"""GROUP BY: the keys and calls of an Aggregate, as steps that every kind of window is made of.
+
+::
+
+    batch --lift--> a row an event --first--> a row a group and slice --merge--> a row a group --rows--> batch
+
+What rows are grouped by besides the keys (a pane, a window's end) is the operator's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import polars as pl
+
+from headrace.engine.aggregates import aggregator
+from headrace.engine.keys import Keys
+from headrace.events.batch import TIME, Batch, Column, ValueType
+from headrace.models.aggregate import UserAggregate
+from headrace.sql import plan
+
+#: The end of the window that a row is of, in microseconds since 1970, as an Int64.
+END: Final = "@end"
+
+_ALL: Final = "@all"
+
+
+class Grouping:
+    """The keys and calls of `aggregate`; `user` are the user aggregates by the names they are called by."""
+
+    def __init__(
+        self, aggregate: plan.Aggregate, script: str, user: Mapping[str, UserAggregate] | None = None
+    ) -> None:
+        self._aggregate = aggregate
+        self.keys = Keys([key.expression for key in aggregate.keys], script)
+        self._aggregators = [
+            aggregator(call, f"@call{place}:", script, user or {})
+            for place, call in enumerate(aggregate.calls)
+        ]
+        #: Whether `merge` needs its rows in order of time.
+        self.ordered = any(aggregator.ordered for aggregator in self._aggregators)
+
+    def lift(self, batch: Batch) -> pl.DataFrame:
+        """Return the times, keys and lifted arguments of the rows of `batch`; raises RowError."""
+        lifted = [series for aggregator in self._aggregators for series in aggregator.lift(batch)]
+        return pl.DataFrame([batch.frame.get_column(TIME), *self.keys.lift(batch), *lifted])
+
+    def first(self, lifted: pl.DataFrame, by: Sequence[str] = ()) -> pl.DataFrame:
+        """Return a partial result for each combination of the columns `by` and the keys, in any order."""
+        parts = [part for aggregator in self._aggregators for part in aggregator.first(lifted.columns)]
+        return self._grouped(lifted, by, parts)
+
+    def merge(self, partials: pl.DataFrame, by: Sequence[str] = ()) -> pl.DataFrame:
+        """Return one partial result for each combination of the columns `by` and the keys, in any order.
+
+        If `ordered`, those of one combination must come in order of time.
+        """
+        parts = [part for aggregator in self._aggregators for part in aggregator.merge(partials.columns)]
+        return self._grouped(partials, by, parts)
+
+    def first_parts(self, columns: Sequence[str]) -> list[pl.Expr]:
+        """Return what `first` computes of each group of rows with these columns, for another way to group."""
+        return [part for aggregator in self._aggregators for part in aggregator.first(columns)]
+
+    def rows(self, merged: pl.DataFrame, window_id: str | None = None) -> Batch:
+        """Return the result of each row of `merged`, which has the column END, in order of END and keys.
+
+        Raises DataError where a value is out of range.
+        """
+        order = [pl.col(END), *self.keys.order(merged.columns)]
+        frame = merged.sort(order)
+        columns = [
+            *zip((key.column for key in self._aggregate.keys), self.keys.values(frame), strict=True),
+            *(
+                (call.column, part.finish(frame))
+                for call, part in zip(self._aggregate.calls, self._aggregators, strict=True)
+            ),
+        ]
+        if self._aggregate.window_column is not None:
+            ids = (
+                {} if window_id is None else {ValueType.TEXT: pl.repeat(window_id, frame.height, eager=True)}
+            )
+            columns.append((self._aggregate.window_column, ids))
+        series = [frame.get_column(END).cast(pl.Datetime("us")).alias(TIME)]
+        shown = []
+        for name, planes in columns:
+            column = Column(name, tuple(planes))
+            shown.append(column)
+            series += [plane.alias(column.physical(type_)) for type_, plane in planes.items()]
+        return Batch(pl.DataFrame(series), tuple(shown))
+
+    def _grouped(self, frame: pl.DataFrame, by: Sequence[str], parts: list[pl.Expr]) -> pl.DataFrame:
+        names = [*by, *self.keys.equal(frame.columns)]
+        parts = [*self.keys.first(frame.columns), *parts]
+        if names:
+            return frame.group_by(names).agg(parts)
+        return frame.with_columns(pl.lit(0).alias(_ALL)).group_by(_ALL).agg(parts).drop(_ALL)
