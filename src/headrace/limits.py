@@ -58,6 +58,12 @@ MAX_QUERY_NODES: Final = 50_000
 #: Calls of models and functions in one SELECT: each adds a hidden column and its condition.
 MAX_QUERY_CALLS: Final = 100
 
+#: Places for events in a pattern of MATCH_RECOGNIZE, its repeats written out: each may hold a partial match.
+MAX_PATTERN_EVENTS: Final = 1_000
+
+#: Partial matches that a MATCH_RECOGNIZE may hold at a time, about 150 MB; past it patterns match too much.
+MAX_OPEN_MATCHES: Final = 500_000
+
 #: A message handed out this often without being finished is set aside as a dead letter.
 MAX_DELIVERIES: Final = 5
 
