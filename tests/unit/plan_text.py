@@ -1,8 +1,16 @@
 """Bound plans as short text, for golden files and comparisons; the engine's own names begin with @."""
 
+import re
+from collections.abc import Iterable, Sequence
+
 from headrace.events.batch import HIDDEN
 from headrace.sql.plan import (
+    Aggregate,
+    AggregateCall,
     AllColumns,
+    Analytic,
+    AnalyticCall,
+    Apply,
     Binary,
     Call,
     Case,
@@ -16,9 +24,14 @@ from headrace.sql.plan import (
     In,
     IsNull,
     Item,
+    Join,
     Like,
     Literal,
+    Match,
+    Partition,
     Project,
+    Qualified,
+    ReferenceJoin,
     Relation,
     Scan,
     Script,
@@ -27,6 +40,8 @@ from headrace.sql.plan import (
     Unary,
     Union,
     UserCall,
+    WholeRow,
+    Window,
 )
 
 
@@ -44,10 +59,22 @@ def script_text(script: Script) -> str:
 def _indented(relation: Relation, depth: int) -> list[str]:
     sources: tuple[Relation, ...] = ()
     match relation:
-        case Scan(input, timestamp):
+        case Scan(input, timestamp, over, partition):
             line = f"scan {input}" + (f" timestamp {text(timestamp)}" if timestamp else "")
-        case StepRef(step):
-            line = f"rows of {step}"
+            line += f" over {_list(over)}" if over else ""
+            line += _partition(partition)
+        case StepRef(step, partition):
+            line = f"rows of {step}{_partition(partition)}"
+        case Aggregate(source, windows, keys, calls, window_column):
+            named = "".join(f" {_hidden(key.column)} = {text(key.expression)};" for key in keys)
+            made = "".join(f" {_aggregate(call)};" for call in calls)
+            line = f"group by {', '.join(map(_window, windows))}:{named}{made}"
+            line += f" {_hidden(window_column)}" if window_column else ""
+            sources = (source,)
+        case Analytic(source, calls):
+            line, sources = "over " + "; ".join(map(_analytic, calls)), (source,)
+        case Qualified() | Join() | ReferenceJoin() | Apply() | Match():
+            line, sources = _joined(relation)
         case Filter(source, predicate):
             line, sources = f"filter {text(predicate)}", (source,)
         case Project(source, items):
@@ -60,10 +87,71 @@ def _indented(relation: Relation, depth: int) -> list[str]:
     return ["  " * depth + line, *below]
 
 
+def _list(nodes: Iterable[Expression]) -> str:
+    return ", ".join(map(text, nodes))
+
+
+def _hidden(column: str | None) -> str:
+    return (column or "").replace(HIDDEN, "@")
+
+
+def _partition(partition: Partition | None) -> str:
+    if partition is None:
+        return ""
+    return f" partition by {_list(partition.keys)}" + (f" into {partition.count}" if partition.count else "")
+
+
+def _window(window: Window) -> str:
+    shown = repr(window).replace(", id=None", "").replace(", offset_us=0", "").replace(", keys=()", "")
+    keys = _list(getattr(window, "keys", ()))
+    return re.sub(r"keys=.*\)(?=[,)])", lambda _: f"keys={keys}", shown)
+
+
+def _aggregate(call: AggregateCall) -> str:
+    written = [*map(repr, call.parameters), *map(text, call.arguments)]
+    order = ", ".join(text(by.expression) + (" desc" if by.descending else "") for by in call.order)
+    distinct = "distinct " if call.distinct else ""
+    made = f"{_hidden(call.column)} = {call.function}({distinct}{', '.join(written)})"
+    return made + (f" order by {order}" if order else "")
+
+
+def _analytic(call: AnalyticCall) -> str:
+    made = _aggregate(call.call)
+    made += f" partition by {_list(call.partition)}" if call.partition else ""
+    made += f" limit {call.limit_us}" if call.limit_us else ""
+    made += f" when {text(call.when)}" if call.when else ""
+    return made + (f" default {text(call.default)}" if call.default else "")
+
+
+def _on(equal: Sequence[tuple[Expression, Expression]], condition: Expression | None) -> str:
+    parts = [f"{text(left)} = {text(right)}" for left, right in equal]
+    return "".join(f" on {part}" for part in [*parts, *([text(condition)] if condition else [])])
+
+
+def _joined(relation: Relation) -> tuple[str, tuple[Relation, ...]]:
+    match relation:
+        case Qualified(source, name):
+            return f"as {name}", (source,)
+        case Join(left, right, outer, bounds, equal, condition):
+            within = " and ".join(f"{text(b.left)}/{b.unit_us} {b.low}..{b.high}" for b in bounds)
+            line = f"{'left ' if outer else ''}join within {within}{_on(equal, condition)}"
+            return line, (left, right)
+        case ReferenceJoin(left, reference, name, outer, equal, condition):
+            line = f"{'left ' if outer else ''}join reference {reference} as {name}"
+            return line + _on(equal, condition), (left,)
+        case Apply(source, function, operand, name, outer):
+            kind = "outer" if outer else "cross"
+            return f"{kind} apply {function}({text(operand)}) as {name}", (source,)
+        case Match():
+            return f"match {relation.pattern}", (relation.source,)
+    raise AssertionError(relation)
+
+
 def _item(item: Item | AllColumns) -> str:
     if isinstance(item, Item):
         return f"[{item.name}] {text(item.expression)}"
-    return "*" if item.record is None else f"{text(item.record)}.*"
+    stars = ", ".join(f"{source}.*" for source in item.sources) or "*"
+    return stars if item.record is None else f"{text(item.record)}.*"
 
 
 def _call(call: EffectCall) -> str:
@@ -81,6 +169,8 @@ def text(node: Expression) -> str:
             return f"{text(base)}.{name}"
         case SystemTimestamp():
             return "TIME"
+        case WholeRow(source):
+            return f"{source or ''}*"
         case Call(function, arguments) | UserCall(function, arguments):
             mark = "!" if isinstance(node, UserCall) else ""
             return f"{mark}{function}({', '.join(map(text, arguments))})"

@@ -28,7 +28,12 @@ def test_a_script_has_the_syntax_tree_it_always_had(name):
     compare(FOLDER / f"{name}.tree", "\n".join(map(repr, parse(SCRIPTS[name]))))
 
 
-@pytest.mark.parametrize("name", [name for name in SCRIPTS if not name.startswith("later_")])
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_has_the_plan_it_always_had(name):
-    script = bind(SCRIPTS[name], functions=("classify", "udf.risk"))
+    declared = {
+        "functions": ("classify", "udf.risk"),
+        "aggregates": ("uda.spread",),
+        "references": ("sites",),
+    }
+    script = bind(SCRIPTS[name], **declared)
     compare(FOLDER / f"{name}.plan", script_text(script))

@@ -8,7 +8,6 @@ from typing import Final
 
 from sqlglot import exp
 
-from headrace.errors import did_you_mean
 from headrace.sql.durations import whole_number
 from headrace.sql.plan import AggregateCall, Expression, Literal, Order, WholeRow
 from headrace.sql.scope import Names
@@ -169,8 +168,3 @@ def _may_be_number(argument: Expression) -> bool:
     if not isinstance(argument, Literal) or not isinstance(argument.value, str):
         return True
     return any(letter.isdigit() for letter in argument.value)
-
-
-def near_aggregate(name: str) -> str:
-    """Return a hint for a misspelled aggregate, empty where there is none."""
-    return did_you_mean(name, [form.usage.partition("(")[0] for form in _FORMS.values()])

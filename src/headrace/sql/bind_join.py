@@ -8,12 +8,13 @@ from typing import Final
 
 from sqlglot import exp
 
+from headrace.events.batch import HIDDEN
 from headrace.sql.bind_calls import source_time
 from headrace.sql.bind_expressions import ExpressionBinder
 from headrace.sql.durations import LONGEST_US, UNITS_US, is_call, whole_number
 from headrace.sql.guards import columns, holds_call
 from headrace.sql.logic import joined
-from headrace.sql.plan import Binary, Expression, Partition, TimeBound
+from headrace.sql.plan import Binary, ColumnRef, Expression, Partition, TimeBound
 from headrace.sql.scope import Names, Scope, Source
 from headrace.sql.syntax import place
 
@@ -113,6 +114,9 @@ class JoinBinder:
                     raise self._names.error(problem, on, advice)
 
     def _text(self, expression: Expression) -> str:
+        """Return an expression as a message shows it; a column with its source."""
+        if isinstance(expression, ColumnRef):
+            return expression.name.removeprefix(HIDDEN)
         return self._names.text[expression.span.start : expression.span.end]
 
     def _condition(self, parts: Sequence[exp.Expr], bounds: tuple[TimeBound, ...]) -> Condition:
@@ -212,7 +216,8 @@ class JoinBinder:
                     problem = f"the time between {left} and {self._right.name} has no bound at its {what}"
                     advice = f"Write DATEDIFF(minute, {left}, {self._right.name}) BETWEEN 0 AND 5."
                     raise self._names.error(problem, same[0].node, advice)
-            for unit in dict.fromkeys(difference.unit_us for difference in same):
+            # A bound whose upper end is written comes first: it says when a row without a pair is certain.
+            for unit in dict.fromkeys(d.unit_us for d in sorted(same, key=lambda d: d.high is None)):
                 longest = LONGEST_US // unit
                 lows = [d.low for d in same if d.unit_us == unit and d.low is not None]
                 highs = [d.high for d in same if d.unit_us == unit and d.high is not None]

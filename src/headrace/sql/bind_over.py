@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from sqlglot import exp
@@ -101,7 +102,7 @@ class OverBinder:
         clauses = {} if window is None else window.args
         when = clauses.get("when")
         bound = AnalyticCall(
-            call,
+            call if window is None else replace(call, span=place(window)),
             tuple(map(self._value, clauses.get("partition_by") or ())),
             limit_us,
             None if when is None else self._condition(when),

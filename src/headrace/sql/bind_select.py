@@ -153,13 +153,20 @@ class _Grouped:
                 raise self._names.error(problem, item, "Name them; COLLECT() gives all events as an array.")
 
     def _check_substreams(self, rewriter: GroupRewriter, group: exp.Expr) -> None:
-        """Refuse a GROUP BY without the keys of TIMESTAMP BY ... OVER: each of them has a time of its own."""
-        for source in self._scope.sources:
-            for key in source.scan.over if source.scan else ():
-                if not rewriter.is_key(spelled(key, source, self._scope)):
-                    text = self._names.text[key.span.start : key.span.end]
-                    problem = f"GROUP BY must hold '{text}', which TIMESTAMP BY ... OVER names"
-                    raise self._names.error(problem, group, f"Add {text} to GROUP BY.")
+        """Refuse a GROUP BY without the keys of TIMESTAMP BY ... OVER: each of them has a time of its own.
+
+        Joined streams are equal in them, so those of one are enough.
+        """
+        over = [
+            [spelled(key, source, self._scope) for key in source.scan.over]
+            for source in self._scope.sources
+            if source.scan is not None
+        ]
+        for same in zip(*over, strict=False):
+            if not any(map(rewriter.is_key, same)):
+                text = self._names.text[same[0].span.start : same[0].span.end]
+                problem = f"GROUP BY must hold '{text}', which TIMESTAMP BY ... OVER names"
+                raise self._names.error(problem, group, f"Add {text} to GROUP BY.")
 
 
 def _filtered(source: Relation, filters: Sequence[tuple[Expression, Span]]) -> Relation:

@@ -8,7 +8,6 @@ from typing import Final
 
 from sqlglot import exp
 
-from headrace.errors import did_you_mean
 from headrace.sql.durations import (
     call_name,
     duration_parts,
@@ -177,10 +176,3 @@ def _is_window(node: exp.Expr) -> bool:
     call = node.this if isinstance(node, exp.Window) else node
     name = call_name(call)
     return name in _KINDS or (name == "WINDOWS" and call is node)
-
-
-def near_window(name: str) -> str:
-    """Return a hint for a misspelled window, empty where there is none."""
-    return did_you_mean(
-        name, ("TumblingWindow", "HoppingWindow", "SlidingWindow", "SessionWindow", "Windows")
-    )
