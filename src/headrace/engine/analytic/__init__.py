@@ -1,0 +1,1 @@
+"""Analytic functions: for each event a value made of the events before it, one file per kind."""
