@@ -71,6 +71,7 @@ def test_the_groups_are_whole():
         Group.CONDITIONAL: 2,
         Group.RECORD_ARRAY: 3,
         Group.DATE_TIME: 8,
+        Group.GEOSPATIAL: 7,
     }
 
 

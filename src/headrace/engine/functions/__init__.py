@@ -8,13 +8,22 @@ from __future__ import annotations
 
 from typing import Final
 
-from headrace.engine.functions import conditionals, conversions, datetimes, maths, records, strings
+from headrace.engine.functions import (
+    conditionals,
+    conversions,
+    datetimes,
+    geospatial,
+    maths,
+    records,
+    strings,
+)
 from headrace.engine.values import Kernel
 
 KERNELS: Final[dict[str, Kernel]] = {
     **conditionals.KERNELS,
     **conversions.KERNELS,
     **datetimes.KERNELS,
+    **geospatial.KERNELS,
     **maths.KERNELS,
     **records.KERNELS,
     **strings.KERNELS,

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from typing import Final
 
-from headrace.sql.catalogue import conditionals, conversions, datetimes, maths, records_arrays, strings
+from headrace.sql.catalogue import (
+    conditionals,
+    conversions,
+    datetimes,
+    geospatial,
+    maths,
+    records_arrays,
+    strings,
+)
 from headrace.sql.catalogue.signature import Group, Parameter, ResultRule, Signature
 
 __all__ = ["Group", "Parameter", "ResultRule", "Signature", "all_signatures", "lookup"]
 
 _SIGNATURES: Final = {
     signature.kernel: signature
-    for group in (strings, maths, conversions, conditionals, records_arrays, datetimes)
+    for group in (strings, maths, conversions, conditionals, records_arrays, datetimes, geospatial)
     for signature in group.SIGNATURES
 }
 

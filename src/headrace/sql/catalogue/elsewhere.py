@@ -42,16 +42,7 @@ WINDOWS: Final = (
 )
 
 #: Scalar functions of the language that no kernel computes yet.
-TO_COME: Final = (
-    "CreateLineString",
-    "CreatePoint",
-    "CreatePolygon",
-    "GetMetadataPropertyValue",
-    "ST_DISTANCE",
-    "ST_INTERSECTS",
-    "ST_OVERLAPS",
-    "ST_WITHIN",
-)
+TO_COME: Final = ("GetMetadataPropertyValue",)
 
 _NOW: Final = (
     "Write System.Timestamp(), the time of the event: a query gives the same rows whenever it is run."

@@ -27,6 +27,7 @@ class Group(StrEnum):
     CONDITIONAL = "conditional"
     RECORD_ARRAY = "record and array"
     DATE_TIME = "date and time"
+    GEOSPATIAL = "geospatial"
 
 
 #: Accepted types of a parameter; a text is cast to a number or datetime where one is wanted (reference, A5).
