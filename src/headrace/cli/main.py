@@ -22,6 +22,7 @@ VERBS: Final = {
     "demo": "see a whole pipeline work: `headrace demo papers`",
     "new": "make a project: headrace.toml and a query",
     "check": "check a project's settings and queries without running them",
+    "explain": "show what a query does: steps, windows, rules of time, state",
     "run": "run jobs of the project",
     "stop": "ask running jobs to finish what they hold and end",
     "send": "publish events to a hub or queue: files, standard input, feeds",

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlglot import exp
@@ -191,7 +192,7 @@ class ExpressionBinder:
             first: exp.Identifier = base.this
             source = self._scope.source(first.name) if parts else None
             if source is not None:
-                bound, taken = self._column_of(source, parts[0]), 1
+                bound, taken = replace(self._column_of(source, parts[0]), span=ends[0]), 1
             elif not first.args["quoted"] and first.name.upper() == "SYSTEM":
                 return self._system(node, parts)
             else:
