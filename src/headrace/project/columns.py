@@ -36,7 +36,7 @@ def _columns(script: Script, relation: Relation) -> list[str] | None:
         case Project():
             return _joined([_item_columns(script, relation, item) for item in relation.items])
         case Match():
-            return [item.name for item in (*relation.partition, *(m.item for m in relation.measures))]
+            return [item.name for item in (*relation.keys, *relation.measures)]
         case Scan():
             tables = (table for table in script.tables if table.input == relation.input)
             return next(([name for name, _ in table.columns] for table in tables), None)

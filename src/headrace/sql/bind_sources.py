@@ -10,6 +10,7 @@ from sqlglot import exp
 
 from headrace.sql.bind_expressions import ExpressionBinder
 from headrace.sql.bind_join import Condition, JoinBinder
+from headrace.sql.bind_match import bind_match
 from headrace.sql.durations import whole_number
 from headrace.sql.guards import below
 from headrace.sql.logic import mapped
@@ -126,12 +127,12 @@ class SourceBinder:
     def bound(self, node: exp.Expr, made: MadeColumns) -> From:
         """Return the FROM of a SELECT; `made` takes the analytic functions in it."""
         joins: Sequence[exp.Expr] = node.args["joins"]
-        parts = [self._table(node.args["source"])]
+        parts = [self._rows(node.args["source"])]
         if parts[0].reference:
             advice = "Name the stream first: FROM stream JOIN reference ON ..."
             raise self._names.error("reference data stands on the right of a JOIN", parts[0].node, advice)
         for join in joins:
-            part = self._elements(join) if isinstance(join, exp.Lateral) else self._table(join.this)
+            part = self._elements(join) if isinstance(join, exp.Lateral) else self._rows(join.this)
             if any(part.source.called(other.source.name) for other in parts):
                 problem = f"there are two sources called '{part.source.name}'"
                 raise self._names.error(problem, part.node, "Give one of them another name with AS.")
@@ -174,6 +175,19 @@ class SourceBinder:
         return _Part(Source(alias, columns, "elements"), node, function=name)
 
     # --- one source ---------------------------------------------------------------------------------------
+
+    def _rows(self, table: exp.Expr) -> _Part:
+        """Return a source, or the matches of a pattern in it."""
+        part = self._table(table)
+        match: exp.Expr | None = table.args.get("match")
+        if match is None:
+            return part
+        if part.relation is None:
+            raise self._names.error("reference data takes no MATCH_RECOGNIZE", match)
+        relation, columns = bind_match(self._names, table, part.source, part.relation)
+        alias: exp.Identifier | None = table.args.get("match_alias")
+        called = self._names.checked(alias) if alias else part.source.name
+        return _Part(Source(called, columns), table, relation, part.partition)
 
     def _table(self, table: exp.Expr) -> _Part:
         identifier: exp.Identifier = table.this

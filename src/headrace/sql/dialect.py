@@ -17,6 +17,7 @@ from headrace.errors import QueryError, Span
 from headrace.sql import lexer
 from headrace.sql.lexer import span_of
 from headrace.sql.syntax import ExpressionParser, place
+from headrace.sql.syntax_match import read_match
 
 #: Words that begin a clause after a source, and so are no alias unless AS or brackets say so.
 _CLAUSES: Final = (
@@ -161,8 +162,9 @@ class Headrace(Dialect):
                 select.set("into", self.located(into, into_start))
             if not self._match(TokenType.FROM):
                 raise self.missing("INTO or FROM" if not select.args.get("into") else "FROM")
-            select.set("source", self._source())
-            select.set("joins", self._joins())
+            source, joins = self._from()
+            select.set("source", source)
+            select.set("joins", joins)
             clause_start = self._curr.start
             if self._match(TokenType.WHERE):
                 select.set("where", self.located(exp.Where(this=self.expression_above()), clause_start))
@@ -212,15 +214,27 @@ class Headrace(Dialect):
 
         # --- FROM -----------------------------------------------------------------------------------------
 
+        def _from(self) -> tuple[exp.Table, list[exp.Expr]]:
+            """Return the first source and its joins; parentheses around the first joins change nothing."""
+            start = self._curr
+            if not self._match(TokenType.L_PAREN):
+                return self._source(), self._joins()
+            if self._curr.token_type is TokenType.SELECT:
+                raise self.error(
+                    "a SELECT cannot stand in FROM",
+                    advice="Make it a WITH step: WITH step AS (SELECT ...) SELECT ... FROM step.",
+                )
+            source, joins = self.nested(self._from)
+            self.need(TokenType.R_PAREN, "a join or )")
+            if not joins:
+                raise self.error("parentheses in FROM hold a join", span_of(start), "Leave them out.")
+            return source, [*joins, *self._joins()]
+
         def _source(self) -> exp.Table:
             start = self._curr.start
-            if self._match(TokenType.L_PAREN):
-                if self._curr.token_type is TokenType.SELECT:
-                    raise self.error(
-                        "a SELECT cannot stand in FROM",
-                        advice="Make it a WITH step: WITH step AS (SELECT ...) SELECT ... FROM step.",
-                    )
-                raise self.error("parentheses in FROM are not available yet", span_of(self._prev))
+            if self._match(TokenType.L_PAREN, advance=False):
+                advice = "Join one source after the other, or make this a WITH step."
+                raise self.error("a join cannot stand on the right of a join", advice=advice)
             table = exp.Table(this=self.name("the name of an input or step"))
             self._refuse_compound_name(table.this, "an input or step")
             if self._curr.token_type is TokenType.L_PAREN:
@@ -230,6 +244,8 @@ class Headrace(Dialect):
                 table.set("alias", self.name("an alias"))
             while self._source_clause(table):
                 pass
+            if self.word("MATCH_RECOGNIZE"):
+                self._match_recognize(table)
             return self.located(table, start)
 
         def _refuse_compound_name(self, name: exp.Identifier, what: str) -> None:
@@ -263,9 +279,16 @@ class Headrace(Dialect):
                     raise self.error("a source has one PARTITION BY", span_of(start))
                 self._partition(table)
                 return True
-            if start.token_type is TokenType.VAR and start.text.upper() == "MATCH_RECOGNIZE":
-                raise self.error("MATCH_RECOGNIZE is not available yet")
             return False
+
+        def _match_recognize(self, table: exp.Table) -> None:
+            """Read ``(clauses) AS alias``, behind MATCH_RECOGNIZE, into `table`."""
+            table.set("match", read_match(self))
+            if self._match(TokenType.ALIAS) or self._is_implicit_alias():
+                table.set("match_alias", self.name("an alias"))
+            word = self._curr.text.upper()
+            if self._curr.token_type is TokenType.VAR and word in ("TIMESTAMP", "PARTITION"):
+                raise self.error(f"{word} BY of a source stands before MATCH_RECOGNIZE")
 
         def _partition(self, node: exp.Expr) -> None:
             """Read BY keys [INTO n], behind PARTITION, into `node`."""

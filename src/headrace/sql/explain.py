@@ -215,7 +215,7 @@ class _Writer:
         return f" on {' and '.join(parts)}" if parts else ""
 
     def _match(self, relation: Match, sources: tuple[Explained, ...]) -> Explained:
-        per = f" of each {self._list(relation.partition)}" if relation.partition else ""
+        per = f" of each {', '.join(item.name for item in relation.partition)}" if relation.partition else ""
         what = f"match a pattern among events{per} within {length_text(relation.limit_us)}"
         measures = ", ".join(item.name for item in relation.measures)
         return Explained(f"{what}: {measures}", "matches begun", "the last event of the match", sources)

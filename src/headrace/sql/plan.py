@@ -75,7 +75,7 @@ __all__ = [
     "Like",
     "Literal",
     "Match",
-    "Measure",
+    "MatchAggregate",
     "Order",
     "Output",
     "Partition",
@@ -327,38 +327,48 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """DEFINE `name` AS `condition`.
+    """DEFINE `variable` AS `condition`, over the columns of the event and those of aggregates."""
 
-    In `condition` an unaggregated field of a variable is a column of the event; `aggregates` over the events
-    matched so far are the hidden columns of their calls, whose variables are in `variables`.
-    """
-
-    name: str
+    variable: str
     condition: Expression
-    aggregates: tuple[AggregateCall, ...] = ()
-    variables: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
-    """A column of MATCH_RECOGNIZE: an expression over `aggregates` of the events of `variables`."""
+class MatchAggregate:
+    """An aggregate over the events of a match that took `variable`, or over all of them where it is None.
 
-    item: Item
-    aggregates: tuple[AggregateCall, ...] = ()
-    variables: tuple[str | None, ...] = ()
+    It is the hidden column `column` of conditions and measures. `argument` is computed for each event; COUNT
+    of events and CLASSIFIER have none. In a condition the event that it is tried for belongs to the match.
+    """
+
+    column: str
+    function: str
+    variable: str | None
+    argument: Expression | None = None
+    span: Span = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A row per match of `pattern` among the events of a partition, all within `limit_us` (reference, B7)."""
+    """A row per match of `pattern` among the events equal in `partition`, within `limit_us` (reference, B7).
+
+    Its columns are `keys`, taken from the last event, and `measures`, over the columns of `aggregates`.
+    """
 
     source: Relation
     limit_us: int
     partition: tuple[Item, ...]
     pattern: Pattern
     definitions: tuple[Definition, ...]
-    measures: tuple[Measure, ...]
+    aggregates: tuple[MatchAggregate, ...]
+    measures: tuple[Item, ...]
     span: Span = NOWHERE
+
+    @property
+    def keys(self) -> tuple[Item, ...]:
+        """The items of `partition` that become columns: where a measure has the name there is only that."""
+        taken = {item.name.casefold() for item in self.measures}
+        return tuple(item for item in self.partition if item.name.casefold() not in taken)
 
 
 Relation = (
