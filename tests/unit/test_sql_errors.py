@@ -188,7 +188,7 @@ REFUSED = {
         ),
         ("SELECT sites.a FROM «sites» JOIN src ON src.k = sites.k", "right of a JOIN"),
         ("SELECT src.a FROM src JOIN «sites TIMESTAMP BY t» ON src.k = sites.k", "TIMESTAMP BY"),
-        ("SELECT src.a FROM src JOIN sites ON «classify(src.a) = sites.a»", "WITH"),
+        ("SELECT src.a FROM src LEFT JOIN sites ON «classify(src.a) > sites.a»", "LEFT JOIN", "WITH"),
         (
             "SELECT s.a FROM src s PARTITION BY k JOIN other o PARTITION BY k ON «DATEDIFF(day, s, o) = 0»",
             "s.k = o.k",

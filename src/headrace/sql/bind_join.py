@@ -39,11 +39,12 @@ _TURNED: Final[dict[type[exp.Expr], type[exp.Expr]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """An ON taken apart."""
+    """An ON taken apart; `after` calls functions and is looked at once rows are joined."""
 
     bounds: tuple[TimeBound, ...]
     equal: tuple[tuple[Expression, Expression], ...]
     rest: Expression | None
+    after: Expression | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class JoinBinder:
         self._names, self._scope, self._binder = names, scope, binder
         self._right = scope.sources[-1]
 
-    def streams(self, on: exp.Expr) -> Condition:
+    def streams(self, on: exp.Expr, *, outer: bool) -> Condition:
         """Return the condition of a join with a stream; the time must be bounded, by seven days at most."""
         differences: list[_Difference] = []
         others: list[exp.Expr] = []
@@ -78,15 +79,15 @@ class JoinBinder:
         if not bounds:
             advice = _ADVICE.format(self._scope.sources[-2].name, self._right.name)
             raise self._names.error("a join of streams must bound the time between them", on, advice)
-        return self._condition(others, bounds)
+        return self._condition(others, bounds, outer=outer)
 
-    def reference(self, on: exp.Expr) -> Condition:
+    def reference(self, on: exp.Expr, *, outer: bool) -> Condition:
         """Return the condition of a join with reference data, which has no time."""
         for part in on.find_all(exp.Anonymous):
             if is_call(part, "DATEDIFF") and any(self._named(node) for node in part.expressions[1:]):
                 advice = "Leave DATEDIFF out: an event joins the reference data of its time."
                 raise self._names.error("a join with reference data takes no time bound", part, advice)
-        return self._condition(_conjuncts(on), ())
+        return self._condition(_conjuncts(on), (), outer=outer)
 
     def check_partitions(
         self, left: Sequence[Partition], right: Partition | None, condition: Condition, on: exp.Expr
@@ -119,21 +120,26 @@ class JoinBinder:
             return expression.name.removeprefix(HIDDEN)
         return self._names.text[expression.span.start : expression.span.end]
 
-    def _condition(self, parts: Sequence[exp.Expr], bounds: tuple[TimeBound, ...]) -> Condition:
+    def _condition(
+        self, parts: Sequence[exp.Expr], bounds: tuple[TimeBound, ...], *, outer: bool
+    ) -> Condition:
         equal: list[tuple[Expression, Expression]] = []
         rest: list[Expression] = []
+        after: list[Expression] = []
         for part in parts:
             bound = self._binder.condition(part)
-            if holds_call(bound):
-                raise self._names.error(
-                    "ON cannot call a function of yours", part, "Compute it in a WITH step."
-                )
             pair = self._pair(bound)
-            if pair is None:
-                rest.append(bound)
-            else:
+            if pair is not None and not (holds_call(pair[1]) and self._right.kind == "reference"):
                 equal.append(pair)
-        return Condition(bounds, tuple(equal), joined("AND", rest) if rest else None)
+            elif not holds_call(bound):
+                rest.append(bound)
+            elif outer:
+                problem = "ON of a LEFT JOIN can call a function of yours only for a value of one stream"
+                raise self._names.error(problem, part, "Compute it in a WITH step.")
+            else:
+                after.append(bound)
+        both = (joined("AND", found) if found else None for found in (rest, after))
+        return Condition(bounds, tuple(equal), *both)
 
     def _pair(self, bound: Expression) -> tuple[Expression, Expression] | None:
         """Return what an equation compares, left source first; None for what is no equation of both sides."""

@@ -21,6 +21,7 @@ from headrace.sql.plan import (
     Apply,
     ColumnRef,
     Expression,
+    Filter,
     Join,
     Partition,
     Qualified,
@@ -104,10 +105,13 @@ class From:
             assert part.operand is not None
             return Apply(left, part.function, part.operand, part.source.name, part.outer, span)
         assert part.condition is not None
-        equal, rest = part.condition.equal, part.condition.rest
+        equal, rest, after = part.condition.equal, part.condition.rest, part.condition.after
+        joined: Relation
         if part.reference:
-            return ReferenceJoin(left, part.reference, part.source.name, part.outer, equal, rest, span)
-        return Join(left, self._rows(part), part.outer, part.condition.bounds, equal, rest, span)
+            joined = ReferenceJoin(left, part.reference, part.source.name, part.outer, equal, rest, span)
+        else:
+            joined = Join(left, self._rows(part), part.outer, part.condition.bounds, equal, rest, span)
+        return joined if after is None else Filter(joined, after, after.span)
 
 
 class SourceBinder:
@@ -152,7 +156,7 @@ class SourceBinder:
 
     def _on(self, join: exp.Expr, part: _Part, parts: Sequence[_Part], binder: JoinBinder) -> None:
         on = join.args["on"]
-        part.condition = binder.reference(on) if part.reference else binder.streams(on)
+        part.condition = (binder.reference if part.reference else binder.streams)(on, outer=part.outer)
         left = [_spelled_partition(other) for other in parts[:-1] if other.partition is not None]
         binder.check_partitions(
             left, _spelled_partition(part) if part.partition else None, part.condition, on

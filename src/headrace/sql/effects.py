@@ -134,11 +134,8 @@ class _Planner:
             case Analytic() | Qualified() | Match():
                 source, sites = self._hoisted(relation.source)
                 return replace(relation, source=source), sites
-            case Join():
-                left, right = self._hoisted(relation.left)[0], self._hoisted(relation.right)[0]
-                return replace(relation, left=left, right=right), []
-            case ReferenceJoin():
-                return replace(relation, left=self._hoisted(relation.left)[0]), []
+            case Join() | ReferenceJoin():
+                return self._join(relation)
             case Effect():
                 raise AssertionError("a script is hoisted once")
 
@@ -162,6 +159,22 @@ class _Planner:
             for window in relation.windows
         )
         return replace(relation, source=stage.over(source), keys=keys, calls=calls, windows=windows)
+
+    def _join(self, relation: Join | ReferenceJoin) -> tuple[Relation, list[_Site]]:
+        """Return a join whose sides are compared by calls that are made for each row before it is joined."""
+        left, left_sites = self._hoisted(relation.left)
+        on_left = _Stage(self, left_sites)
+        starts = [on_left.value(start) for start, _ in relation.equal]
+        if isinstance(relation, ReferenceJoin):
+            equal = tuple(zip(starts, (end for _, end in relation.equal), strict=True))
+            return replace(relation, left=on_left.over(left), equal=equal), on_left.sites
+        right, right_sites = self._hoisted(relation.right)
+        on_right = _Stage(self, right_sites)
+        ends = [on_right.value(end) for _, end in relation.equal]
+        equal = tuple(zip(starts, ends, strict=True))
+        # Where the right side is missing its columns say nothing of a call.
+        sites = on_left.sites if relation.outer else [*on_left.sites, *on_right.sites]
+        return replace(relation, left=on_left.over(left), right=on_right.over(right), equal=equal), sites
 
     def _apply(self, relation: Apply) -> tuple[Relation, list[_Site]]:
         source, sites = self._hoisted(relation.source)
