@@ -20,6 +20,7 @@ from headrace.errors import DataError, Fatal, HeadraceError, QueryError, Transie
 
 if TYPE_CHECKING:
     from headrace.engine.query import query
+    from headrace.events.watermark import Policy
     from headrace.models.storage import load_model
     from headrace.project import Project
     from headrace.project.sending import send
@@ -29,6 +30,7 @@ __all__ = [
     "DataError",
     "Fatal",
     "HeadraceError",
+    "Policy",
     "Project",
     "QueryError",
     "Transient",
@@ -40,6 +42,7 @@ __all__ = [
 ]
 
 _HOMES: Final = {
+    "Policy": "headrace.events.watermark",
     "Project": "headrace.project",
     "load_model": "headrace.models.storage",
     "query": "headrace.engine.query",

@@ -2,28 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 from headrace.engine.operator import Operator
+from headrace.engine.operators.analytic import AnalyticFunctions
+from headrace.engine.operators.apply import apply_elements
 from headrace.engine.operators.filter import filter_rows
+from headrace.engine.operators.join import StreamJoin
 from headrace.engine.operators.project import project
+from headrace.engine.operators.qualify import qualify
+from headrace.engine.operators.reference_join import ReferenceLookup
+from headrace.engine.reference import Reference
 from headrace.events.batch import Batch
+from headrace.models.aggregate import UserAggregate
+from headrace.models.scorer import Scorer
 from headrace.sql.plan import (
     Aggregate,
     Analytic,
+    Apply,
     Filter,
     Join,
     Match,
     Output,
     Project,
+    Qualified,
+    ReferenceJoin,
     Relation,
     Script,
     Step,
     children,
 )
 
+#: What gives rows for a batch whatever came before it.
+Transformation = Filter | Project | Qualified | Apply | ReferenceJoin
+
 #: What keeps something of the rows before.
 Stateful = Aggregate | Analytic | Join | Match
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What relations are made with: the text that spans are of, and all that a script names."""
+
+    script: str
+    functions: Mapping[str, Scorer]
+    aggregates: Mapping[str, UserAggregate]
+    references: Mapping[str, Reference]
 
 
 def sources(relation: Relation) -> tuple[Relation, ...]:
@@ -43,16 +68,27 @@ def _all(relation: Relation) -> Iterator[Relation]:
         yield from _all(source)
 
 
-def transformed(relation: Relation, batch: Batch, script: str) -> Batch:
-    """Return the rows that a relation without state makes of `batch`; raises RowError."""
+def transformation_for(relation: Transformation, parts: Parts) -> Callable[[Batch], Batch]:
+    """Return what makes the rows of a relation of those of its source; it raises RowError."""
+    script = parts.script
     match relation:
         case Filter():
-            return filter_rows(batch, relation.predicate, script)
+            return lambda batch: filter_rows(batch, relation.predicate, script)
         case Project():
-            return project(batch, relation.items, script)
-    raise NotImplementedError(type(relation).__name__)
+            return lambda batch: project(batch, relation.items, script)
+        case Qualified():
+            return lambda batch: qualify(batch, relation.name)
+        case Apply():
+            return lambda batch: apply_elements(batch, relation, script)
+        case ReferenceJoin():
+            return ReferenceLookup(relation, parts.references[relation.reference], script).joined
 
 
-def operator_for(relation: Stateful, script: str) -> Operator:
+def operator_for(relation: Stateful, parts: Parts) -> Operator:
     """Return the operator of a relation with state."""
+    match relation:
+        case Analytic():
+            return AnalyticFunctions(relation, parts.script)
+        case Join():
+            return StreamJoin(relation, parts.script)
     raise NotImplementedError(type(relation).__name__)

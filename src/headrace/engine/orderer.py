@@ -70,8 +70,9 @@ class Orderer:
             return None
         place = self._partitions[partition]
         found = self._judged(place, batch, arrival_us)
-        arrived_us = int(arrival_us.max())  # type: ignore[arg-type]
-        place.arrival_us = max(arrived_us, arrived_us if place.arrival_us is None else place.arrival_us)
+        arrived_us = arrival_us.max()
+        if isinstance(arrived_us, int):
+            place.arrival_us = max(arrived_us, NEVER_US if place.arrival_us is None else place.arrival_us)
         place.seen_us = found.latest_us(place.seen_us)
         dropped = None
         if found.reasons is not None:

@@ -11,20 +11,30 @@ the order of arrival. One with state runs over slices of time.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from headrace.clock import Clock, SystemClock
 from headrace.engine.alignment import align
 from headrace.engine.fingerprint import fingerprint
-from headrace.engine.making import Stateful, is_stateless, operator_for, sources, transformed
+from headrace.engine.making import (
+    Parts,
+    Stateful,
+    Transformation,
+    is_stateless,
+    operator_for,
+    sources,
+    transformation_for,
+)
 from headrace.engine.operator import FOREVER_US, Operator, Slice, State
 from headrace.engine.operators.effect import Failure, run_effect
 from headrace.engine.operators.union import union
+from headrace.engine.reference import Reference
 from headrace.engine.row_error import RowError
 from headrace.engine.snapshot import decode, encode
 from headrace.errors import Fatal, UserError
 from headrace.events.batch import ORIGIN, Batch
+from headrace.models.aggregate import UserAggregate
 from headrace.models.scorer import Scorer
 from headrace.sql.plan import Effect, Relation, Scan, Script, StepRef, Union
 
@@ -41,15 +51,19 @@ class Results:
 class Program:
     """A script with its functions, and what it keeps of the slices that it has seen."""
 
-    def __init__(self, script: Script, functions: Mapping[str, Scorer], clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        script: Script,
+        functions: Mapping[str, Scorer],
+        clock: Clock | None = None,
+        *,
+        aggregates: Mapping[str, UserAggregate] | None = None,
+        references: Mapping[str, Reference] | None = None,
+    ) -> None:
         self.script = script
         self.stateless = is_stateless(script)
-        self._functions = functions
         self._clock = clock or SystemClock()
-        self._plan = _Plan(script)
-        self._operators = {
-            place: operator_for(relation, script.text) for place, relation in self._plan.stateful()
-        }
+        self._plan = _Plan(script, Parts(script.text, functions, aggregates or {}, references or {}))
         self._states: dict[str, State] = {}
 
     def run(self, inputs: Mapping[str, Batch]) -> Results:
@@ -66,7 +80,7 @@ class Program:
         Returns the rows of outputs that are certain now. After an error nothing has changed. Raises RowError,
         a DataError, when a row makes the job stop.
         """
-        run = _Run(self._plan, self._functions, self._clock, self._operators, self._states)
+        run = _Run(self._plan, self._clock, self._states)
         results = run.results({name.casefold(): part for name, part in inputs.items()})
         self._states = run.states
         return results
@@ -90,40 +104,47 @@ class Program:
 
 
 class _Plan:
-    """A script with a name for every place in it that may keep something: ``step/0/1``, a path of sources."""
+    """The relations of a script and what runs them, by place: a path of sources like ``step name/0/1``."""
 
-    def __init__(self, script: Script) -> None:
-        self.text = script.text
+    def __init__(self, script: Script, parts: Parts) -> None:
         self.fingerprint = fingerprint(script)
         self.stateless = is_stateless(script)
+        self.parts = parts
         self.steps = {step.name.casefold(): step.relation for step in script.steps}
-        outputs: dict[str, list[Relation]] = defaultdict(list)
-        for output in script.outputs:
-            outputs[output.name].append(output.relation)
-        # Statements that write one output are a union: its rows are in order of time, too.
-        self.outputs = {
-            name: relations[0] if len(relations) == 1 else Union(tuple(relations))
-            for name, relations in outputs.items()
-        }
-
-    def roots(self) -> Iterator[tuple[str, Relation]]:
-        """Yield the place and the relation of every step and output."""
+        self.outputs = _outputs(script)
+        self.operators: dict[str, Operator] = {}
+        self.transformations: dict[str, Callable[[Batch], Batch]] = {}
         for name, relation in self.steps.items():
-            yield f"step {name}", relation
+            self._make(_step_place(name), relation)
         for name, relation in self.outputs.items():
-            yield f"output {name}", relation
+            self._make(_output_place(name), relation)
 
-    def stateful(self) -> Iterator[tuple[str, Stateful]]:
-        """Yield every relation that has an operator with state, with its place."""
-        for place, relation in self.roots():
-            yield from _stateful(place, relation)
+    def _make(self, place: str, relation: Relation) -> None:
+        if isinstance(relation, Stateful):
+            self.operators[place] = operator_for(relation, self.parts)
+        elif isinstance(relation, Transformation):
+            self.transformations[place] = transformation_for(relation, self.parts)
+        for number, source in enumerate(sources(relation)):
+            self._make(f"{place}/{number}", source)
 
 
-def _stateful(place: str, relation: Relation) -> Iterator[tuple[str, Stateful]]:
-    if isinstance(relation, Stateful):
-        yield place, relation
-    for number, source in enumerate(sources(relation)):
-        yield from _stateful(f"{place}/{number}", source)
+def _outputs(script: Script) -> dict[str, Relation]:
+    """Return what is written to each output: of several statements the union, so in order of time, too."""
+    outputs: dict[str, list[Relation]] = defaultdict(list)
+    for output in script.outputs:
+        outputs[output.name].append(output.relation)
+    return {
+        name: relations[0] if len(relations) == 1 else Union(tuple(relations))
+        for name, relations in outputs.items()
+    }
+
+
+def _step_place(name: str) -> str:
+    return f"step {name}"
+
+
+def _output_place(name: str) -> str:
+    return f"output {name}"
 
 
 class _Run:
@@ -132,17 +153,11 @@ class _Run:
     `states` is what is kept after it; the states given are not changed.
     """
 
-    def __init__(
-        self,
-        plan: _Plan,
-        functions: Mapping[str, Scorer],
-        clock: Clock,
-        operators: Mapping[str, Operator],
-        states: Mapping[str, State],
-    ) -> None:
-        self._plan, self._functions, self._clock, self._operators = plan, functions, clock, operators
+    def __init__(self, plan: _Plan, clock: Clock, states: Mapping[str, State]) -> None:
+        self._plan, self._clock = plan, clock
         self.states = dict(states)
         self._inputs: Mapping[str, Slice] = {}
+        self._nothing = Slice(None, FOREVER_US)
         self._steps: dict[str, Slice] = {}
         self._results = Results()
 
@@ -150,9 +165,10 @@ class _Run:
         frontiers_us = {part.frontier_us for part in inputs.values()}
         assert len(frontiers_us) <= 1, "all inputs have one frontier"
         self._inputs = inputs
-        self._nothing = Slice(None, frontiers_us.pop() if frontiers_us else FOREVER_US)
+        if frontiers_us:
+            self._nothing = Slice(None, frontiers_us.pop())
         for name, relation in self._plan.outputs.items():
-            batch = self._slice(relation, f"output {name}").batch
+            batch = self._slice(relation, _output_place(name)).batch
             if batch is not None and batch.height:
                 self._results.outputs[name] = batch
         return self._results
@@ -177,22 +193,22 @@ class _Run:
 
     def _applied(self, relation: Relation, below: Sequence[Slice], place: str) -> Slice:
         if isinstance(relation, Stateful):
-            operator = self._operators[place]
+            operator = self._plan.operators[place]
             state = self.states[place] if place in self.states else operator.initial()
             self.states[place], result = operator.advance(state, below)
             return result
         batches = [part.batch for part in below if part.batch is not None]
         if not batches:
             return below[0]
-        return Slice(self._transformed(relation, batches), below[0].frontier_us)
+        return Slice(self._transformed(relation, batches, place), below[0].frontier_us)
 
-    def _transformed(self, relation: Relation, batches: Sequence[Batch]) -> Batch:
+    def _transformed(self, relation: Relation, batches: Sequence[Batch], place: str) -> Batch:
         match relation:
             case Union():
                 return union(batches, by_origin=self._plan.stateless)
             case Effect():
                 return self._effect(relation, batches[0])
-        return transformed(relation, batches[0], self._plan.text)
+        return self._plan.transformations[place](batches[0])
 
     def _aligned(self, below: Sequence[Slice], place: str) -> list[Slice]:
         """Return slices with one frontier; some relations lag behind the others."""
@@ -204,12 +220,13 @@ class _Run:
 
     def _step(self, name: str) -> Slice:
         if name not in self._steps:
-            self._steps[name] = self._slice(self._plan.steps[name], f"step {name}")
+            self._steps[name] = self._slice(self._plan.steps[name], _step_place(name))
         return self._steps[name]
 
     def _effect(self, effect: Effect, source: Batch) -> Batch:
         began = self._clock.monotonic_ns()
-        result = run_effect(effect, source, self._functions, self._plan.text)
+        parts = self._plan.parts
+        result = run_effect(effect, source, parts.functions, parts.script)
         self._results.score_ns += self._clock.monotonic_ns() - began
         self._results.failures += result.failures
         return result.batch

@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import polars as pl
 
-from headrace.engine.expressions import evaluate
+from headrace.engine.finite import Cuts, Dropped, Feed, feeds, run
+from headrace.engine.given import Function, ReferenceRows, Rows, batch_of, functions_of, reference_of
+from headrace.engine.operators.effect import Failure
 from headrace.engine.program import Program
 from headrace.engine.row_error import RowError
 from headrace.errors import DataError, UserError, did_you_mean
-from headrace.events.batch import DTYPES, HIDDEN, ORIGIN, POLARS_FAULTS, TIME, Batch, ValueType
+from headrace.events.batch import HIDDEN, Batch
 from headrace.events.formats import json
-from headrace.models.python import PythonFunction
-from headrace.models.scorer import Scorer
+from headrace.events.watermark import Policy
 from headrace.sql.bind import bind
-from headrace.sql.plan import Cast, ColumnRef, Script, timestamps
-
-Input = Sequence[Mapping[str, Any]] | pl.DataFrame | str | Path
-Function = Callable[..., Any] | Scorer
-
-#: The arrival time of an event, where it carries one; the timestamp of queries without TIMESTAMP BY.
-ARRIVAL: Final = "EventEnqueuedUtcTime"
-
-_JSON_SUFFIXES: Final = (".json", ".jsonl", ".ndjson")
-
-_DATETIME: Final = DTYPES[ValueType.DATETIME]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer(Mapping[str, list[dict[str, Any]]]):
-    """The rows of each output: ``answer["output"]`` as dicts, ``answer.frame("output")`` as a frame."""
+    """The rows of each output: ``answer["output"]`` as dicts, ``answer.frame("output")`` as a frame.
+
+    `dropped` are the events that no statement saw: without a time, or dropped by the policy.
+    """
 
     batches: Mapping[str, Batch]
+    dropped: Sequence[Dropped] = ()
 
     def __getitem__(self, output: str) -> list[dict[str, Any]]:
         return json.rows(self._batch(output))
@@ -71,98 +63,91 @@ class Answer(Mapping[str, list[dict[str, Any]]]):
 
 
 def query(
-    sql: str, inputs: Mapping[str, Input], *, functions: Mapping[str, Function] | None = None
+    sql: str,
+    inputs: Mapping[str, Rows],
+    *,
+    reference: Mapping[str, ReferenceRows] | None = None,
+    functions: Mapping[str, Function] | None = None,
+    policy: Policy | None = None,
+    metadata: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
 ) -> Answer:
-    """Run a script on finite inputs and return the rows of its outputs.
+    """Run a script on finite inputs and return the rows of its outputs; time runs to infinity at their end.
 
-    `inputs` maps a name to rows (dicts), a Polars frame, or the path of a JSON, CSV or Parquet file; events
-    are taken in order of their timestamps, ties in the order given. `functions` maps a name to a Python
-    function or a model. Raises QueryError for a script that must be refused, DataError when a row makes it
-    stop, UserError for an input that cannot be read.
+    `inputs` maps a name to rows (dicts), a Polars frame, or the path of a JSON, CSV or Parquet file.
+    `reference` does so for reference data, or maps a name to snapshots by the time from which each is valid.
+    `functions` maps a name to a Python function, a model, or a class that aggregates (with ``accumulate``).
+    `metadata` has, for an input, a record per event, which GetMetadataPropertyValue reads.
+
+    Without a `policy` events are taken in order of their timestamps, ties in the order given. With one they
+    arrive in the order given, at their ``EventEnqueuedUtcTime`` where they have it, else at their own time.
+
+    Raises QueryError for a script that must be refused, DataError when a row makes it stop, UserError for an
+    argument that cannot be used.
     """
+    return query_in_pieces(
+        sql,
+        inputs,
+        reference=reference,
+        functions=functions,
+        policy=policy,
+        metadata=metadata,
+    )
+
+
+def query_in_pieces(
+    sql: str,
+    inputs: Mapping[str, Rows],
+    *,
+    reference: Mapping[str, ReferenceRows] | None = None,
+    functions: Mapping[str, Function] | None = None,
+    policy: Policy | None = None,
+    metadata: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    cuts: Cuts | None = None,
+) -> Answer:
+    """Do what `query` does, with the events cut as `cuts` says: for tests, as the rows must be the same."""
     if not isinstance(inputs, Mapping):
         raise UserError('inputs: expected names and their events, as {"papers": rows}')
-    called = {name: _scorer(name, function) for name, function in (functions or {}).items()}
-    script = bind(sql, functions=called, inputs=inputs)
-    batches = _timed(script, {name: _batch(name, data) for name, data in inputs.items()})
+    if policy is not None and not isinstance(policy, Policy):
+        raise UserError(f"policy: expected headrace.Policy(...), found {policy!r}")
+    called = functions_of(functions or {})
+    references = {name: reference_of(name, data) for name, data in (reference or {}).items()}
+    batches = {name: batch_of(f"input {name!r}", data) for name, data in inputs.items()}
+    _check_names("metadata", metadata or {}, batches)
+    script = bind(
+        sql,
+        functions=called.scorers,
+        aggregates=called.aggregates,
+        inputs=batches,
+        references=references,
+    )
+    read = {name: batches[name] for name in script.inputs}
+    streams = feeds(script, read, policy, metadata or {})
+
+    def made() -> Program:
+        return Program(script, called.scorers, aggregates=called.aggregates, references=references)
+
     try:
-        results = Program(script, called).run(batches)
+        finished = run(made, streams, cuts)
     except RowError as error:
         raise DataError(str(error)) from None
-    if results.failures:
-        first = results.failures[0]
-        what = f"row {first.row}" if first.origin is None else f"event {first.origin + 1}"
-        raise DataError(f"{what} could not be scored: {first.reason}")
+    if finished.results.failures:
+        raise _failed(finished.results.failures[0], streams)
     empty = Batch(pl.DataFrame(), ())
-    return Answer({output.name: results.outputs.get(output.name, empty) for output in script.outputs})
+    outputs = {output.name: finished.results.outputs.get(output.name, empty) for output in script.outputs}
+    return Answer(outputs, finished.dropped)
 
 
-def _scorer(name: str, function: Function) -> Scorer:
-    if callable(function):
-        return PythonFunction(name, function)
-    if not hasattr(function, "score"):
-        raise UserError(f"function {name!r}: expected a callable or a model, found {type(function).__name__}")
-    return function
+def _check_names(argument: str, given: Mapping[str, object], inputs: Mapping[str, object]) -> None:
+    for name in given:
+        if name not in inputs:
+            hint = did_you_mean(name, inputs)
+            raise UserError(f"{argument}: there is no input {name!r}. {hint}".rstrip())
 
 
-def _batch(name: str, data: Input) -> Batch:
-    if isinstance(data, str | Path):
-        return _file(name, Path(data))
-    if isinstance(data, pl.DataFrame):
-        return json.from_rows(data.to_dicts())
-    if not hasattr(data, "__len__") or isinstance(data, Mapping | bytes):
-        raise UserError(
-            f"input {name!r}: expected a list of dicts, a Polars frame or a path, found {type(data).__name__}"
-        )
-    return json.from_rows(data)
-
-
-def _file(name: str, path: Path) -> Batch:
-    readers: dict[str, Callable[[Path], pl.DataFrame]] = {".parquet": pl.read_parquet, ".csv": _read_csv}
-    try:
-        if path.suffix in readers:
-            return json.from_rows(readers[path.suffix](path).to_dicts())
-        if path.suffix not in _JSON_SUFFIXES:
-            hint = did_you_mean(path.suffix, [*readers, *_JSON_SUFFIXES])
-            raise UserError(
-                f"input {name!r}: {path} is not JSON, CSV or Parquet by its suffix. {hint}".rstrip()
-            )
-        text = path.read_bytes()
-    except (OSError, *POLARS_FAULTS) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"input {name!r}: cannot read {path}: {reason}") from None
-    bodies = [text] if path.suffix == ".json" else [line for line in text.splitlines() if line.strip()]
-    decoded = json.JsonDecoder().decode(bodies)
-    if decoded.rejects:
-        reject = decoded.rejects[0]
-        raise DataError(f"input {name!r}: {path}, event {reject.origin + 1}: {reject.reason}")
-    return decoded.batch
-
-
-def _read_csv(path: Path) -> pl.DataFrame:
-    return pl.read_csv(path, infer_schema=False)
-
-
-def _timed(script: Script, batches: Mapping[str, Batch]) -> dict[str, Batch]:
-    """Give every event its number and timestamp, and put each input in order of time.
-
-    An event whose timestamp is no datetime is dropped, as the service does.
-    """
-    times_by = {name.casefold(): timestamp for name, timestamp in timestamps(script).items()}
-    ready = {}
-    for name, batch in batches.items():
-        numbers = pl.int_range(batch.height, dtype=pl.Int64, eager=True).alias(ORIGIN)
-        numbered = Batch(batch.frame.with_columns(numbers), batch.columns)
-        timestamp = times_by.get(name.casefold())
-        asked = timestamp or ColumnRef(ARRIVAL)
-        [planes] = evaluate([Cast(asked, ValueType.DATETIME, safe=True)], numbered, script.text)
-        times = planes.get(ValueType.DATETIME)
-        if times is None and timestamp is None and not numbered.named(ARRIVAL):
-            times = pl.repeat(
-                datetime.now(UTC).replace(tzinfo=None), batch.height, dtype=_DATETIME, eager=True
-            )
-        elif times is None:
-            times = pl.repeat(None, batch.height, dtype=_DATETIME, eager=True)
-        timed = numbered.frame.with_columns(times.alias(TIME)).drop_nulls(TIME)
-        ready[name] = Batch(timed.sort(TIME, maintain_order=True), batch.columns)
-    return ready
+def _failed(failure: Failure, streams: Sequence[Feed]) -> DataError:
+    if failure.origin is None:
+        return DataError(f"row {failure.row} could not be scored: {failure.reason}")
+    feed = max((feed for feed in streams if feed.first <= failure.origin), key=lambda feed: feed.first)
+    of_input = f" of input {feed.input!r}" if len(streams) > 1 else ""
+    number = failure.origin - feed.first + 1
+    return DataError(f"event {number}{of_input} could not be scored: {failure.reason}")

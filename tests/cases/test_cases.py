@@ -1,0 +1,56 @@
+"""The conformance cases, each plain and with its events cut in every way: always the rows that it says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headrace.engine.finite import Cuts
+from headrace.errors import HeadraceError
+from headrace.testing import check_case, run_case
+from headrace.testing.comparing import Comparison
+
+FOLDERS = [Path(__file__).parents[3] / "shared" / "cases", Path(__file__).parent / "data"]
+
+WAYS = {
+    "one at a time": Cuts(1),
+    "in batches of 7": Cuts(7),
+    "in one batch": Cuts(1_000_000),
+    "stopped and restored at every event": Cuts(1, restarting=True),
+}
+
+
+def cases() -> list[Any]:
+    found = [json.loads(path.read_text()) for folder in FOLDERS for path in sorted(folder.glob("*.json"))]
+    return [pytest.param(case, id=case["name"]) for case in found]
+
+
+@pytest.mark.parametrize("case", cases())
+def test_a_case_gives_the_rows_or_the_error_that_it_says(case: Mapping[str, Any]) -> None:
+    assert "\n".join(map(str, check_case(case))) == ""
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("case", cases())
+def test_a_case_gives_the_same_rows_in_the_same_order_however_its_events_are_cut(
+    case: Mapping[str, Any], way: str
+) -> None:
+    try:
+        plain = run_case(case)
+    except HeadraceError as error:
+        with pytest.raises(type(error)):
+            run_case(case, cuts=WAYS[way])
+        return
+    found = run_case(case, cuts=WAYS[way])
+    assert list(found) == list(plain)
+    same = Comparison(ordered=True)
+    wrong = [
+        difference
+        for output in plain
+        for difference in same.differences(output, plain[output], found[output])
+    ]
+    assert "\n".join(map(str, wrong)) == ""
