@@ -91,7 +91,7 @@ def seen(
 
 
 def key_of(value: object) -> object:
-    """Return what tells keys apart: numbers by value, records and arrays by their text, others by type too."""
+    """Return what tells keys apart: numbers by value, records and arrays by their text."""
     if isinstance(value, bool | str | None):
         return type(value).__name__, value
     return ("number", value) if isinstance(value, int | float) else ("text", json.dumps(value))

@@ -49,7 +49,8 @@ class FirstIn:
 
     def needed(self, lookback: Lookback) -> Flags | None:
         """Return the last event of each partition."""
-        return lookback.followers == 0
+        last: Flags = lookback.followers == 0
+        return last
 
     def horizon_us(self, frontier_us: int) -> int:
         """Return where the interval that `frontier_us` lies in began."""

@@ -18,19 +18,24 @@ from headrace.engine.analytic.first_in import FirstIn
 from headrace.engine.analytic.function import Events, Function
 from headrace.engine.analytic.lag import Lag
 from headrace.engine.analytic.lookback import Numbers, look_back
+from headrace.engine.analytic.over import Over
 from headrace.engine.equality import canonical
 from headrace.engine.expressions import Planes, evaluate
 from headrace.engine.operator import Slice, State
 from headrace.engine.planes import named
 from headrace.engine.row_error import RowError
 from headrace.events.batch import TIME, Batch, Column, ValueType
+from headrace.models.aggregate import UserAggregate
 from headrace.sql.plan import Analytic, AnalyticCall, Expression
 
-_KINDS: Final[Mapping[str, Callable[[Sequence[AnalyticCall], str], Function]]] = {
+_FUNCTIONS: Final[Mapping[str, Callable[[Sequence[AnalyticCall], str], Function]]] = {
+    "ISFIRST": FirstIn,
     "LAG": Lag,
     "LAST": Lag,
-    "ISFIRST": FirstIn,
 }
+
+#: The kind of all calls that are none of these functions.
+_AGGREGATE: Final = "aggregate"
 
 #: Columns of the keys; those of what is remembered begin otherwise.
 _KEY: Final = "key"
@@ -53,11 +58,16 @@ class _Calls:
 
 
 class AnalyticFunctions:
-    """The operator of an Analytic relation of the script `script`."""
+    """The operator of an Analytic relation of the script `script`.
 
-    def __init__(self, relation: Analytic, script: str) -> None:
+    `user` are the user aggregates by the names they are called by.
+    """
+
+    def __init__(
+        self, relation: Analytic, script: str, user: Mapping[str, UserAggregate] | None = None
+    ) -> None:
         self._script = script
-        self._groups = _grouped(relation.calls, script)
+        self._groups = _grouped(relation.calls, script, user or {})
         self._expressions = tuple(part for group in self._groups for part in group.expressions)
 
     def initial(self) -> State:
@@ -83,21 +93,32 @@ class AnalyticFunctions:
         return {"events": kept}, Slice(batch, part.frontier_us)
 
 
-def _grouped(calls: Sequence[AnalyticCall], script: str) -> list[_Calls]:
+def _grouped(calls: Sequence[AnalyticCall], script: str, user: Mapping[str, UserAggregate]) -> list[_Calls]:
     """Return the calls that look at the same events together."""
     groups: dict[object, list[AnalyticCall]] = {}
     for call in calls:
-        kind = _KINDS[call.call.function]
-        groups.setdefault((kind, call.partition, call.when), []).append(call)
+        groups.setdefault((_kind(call), call.partition, call.when), []).append(call)
     return [
         _Calls(
             tuple(call.call.column for call in same),
-            _KINDS[same[0].call.function](same, script),
+            _function(same, script, user),
             same[0].partition,
             same[0].when,
         )
         for same in groups.values()
     ]
+
+
+def _kind(call: AnalyticCall) -> str:
+    function = call.call.function
+    if call.call.user or function not in _FUNCTIONS:
+        return _AGGREGATE
+    return "LAG" if function == "LAST" else function
+
+
+def _function(calls: Sequence[AnalyticCall], script: str, user: Mapping[str, UserAggregate]) -> Function:
+    kind = _kind(calls[0])
+    return Over(calls, script, user) if kind == _AGGREGATE else _FUNCTIONS[kind](calls, script)
 
 
 def _advance(
