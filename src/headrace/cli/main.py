@@ -25,6 +25,7 @@ VERBS: Final = {
     "explain": "show what a query does: steps, windows, rules of time, state",
     "run": "run jobs of the project",
     "stop": "ask running jobs to finish what they hold and end",
+    "test": "run case files: queries with events and the rows that they must give",
     "send": "publish events to a hub or queue: files, standard input, feeds",
     "sample": "copy events of an input to a file",
     "peek": "show or export a table, a queue's depth or a hub's latest events",
