@@ -8,15 +8,17 @@ from datetime import datetime
 import polars as pl
 import pytest
 
+import headrace as hr
 from headrace.engine.expressions import evaluate
 from headrace.engine.functions import KERNELS
 from headrace.events.batch import TIME, Batch, ValueType
 from headrace.sql.bind import bind
-from headrace.sql.catalogue import Group, ResultRule, all_signatures, lookup
+from headrace.sql.catalogue import Group, ResultRule, all_entries, all_signatures, find_entry, lookup
 from headrace.sql.catalogue.datetimes import DATE_PARTS
-from headrace.sql.catalogue.elsewhere import AGGREGATES, ANALYTIC, FOREIGN, ROWS, TO_COME, WINDOWS
+from headrace.sql.catalogue.elsewhere import AGGREGATES, ANALYTIC, FOREIGN, ROWS, WINDOWS
 
 SIGNATURES = all_signatures()
+ENTRIES = all_entries()
 ONE_ROW = Batch(pl.DataFrame({TIME: [datetime(2026, 3, 2)]}, schema={TIME: pl.Datetime("us")}), ())
 
 TYPES = {bool: ValueType.BIT, int: ValueType.BIGINT, float: ValueType.FLOAT, str: ValueType.TEXT}
@@ -63,7 +65,7 @@ def test_every_kernel_is_in_the_catalogue():
 
 
 def test_the_groups_are_whole():
-    counts = Counter(signature.group for signature in SIGNATURES)
+    counts = Counter(function.group for function in (*SIGNATURES, *ENTRIES))
     assert counts == {
         Group.STRING: 23,
         Group.MATHS: 9,
@@ -72,6 +74,11 @@ def test_the_groups_are_whole():
         Group.RECORD_ARRAY: 3,
         Group.DATE_TIME: 8,
         Group.GEOSPATIAL: 7,
+        Group.AGGREGATE: 14,
+        Group.ANALYTIC: 5,
+        Group.WINDOW: 6,
+        Group.APPLY: 2,
+        Group.SYSTEM: 3,
     }
 
 
@@ -82,7 +89,7 @@ def test_no_name_is_there_twice():
         *ANALYTIC,
         *ROWS,
         *WINDOWS,
-        *TO_COME,
+        *(entry.name for entry in ENTRIES if entry.group is Group.SYSTEM),
         *FOREIGN,
     ]
     assert [name for name, count in Counter(map(str.upper, names)).items() if count > 1] == []
@@ -111,3 +118,36 @@ def test_every_spelling_of_a_date_part_has_a_full_name():
     days = "year yy yyyy quarter qq q month mm m dayofyear dy y day dd d week wk ww weekday dw w"
     times = "hour hh minute mi n second ss s millisecond ms microsecond mcs"
     assert set(f"{days} {times}".split()) <= DATE_PARTS.keys()
+
+
+# --- what is no scalar function ----------------------------------------------------------------------------
+
+
+def of_query(example):
+    """The rows of an example, its input found by the name after FROM."""
+    name = re.search(r"FROM (\w+)", example.query)[1]
+    metadata = {name: example.metadata} if example.metadata else None
+    return hr.query(example.query, {name: example.events}, metadata=metadata)["output"]
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def test_the_query_of_an_example_gives_the_rows_that_it_is_said_to_give(entry):
+    assert repr(of_query(entry.example)) == repr([dict(row) for row in entry.example.rows])
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def test_an_entry_is_described_for_a_reader(entry):
+    assert re.fullmatch(r"(Returns|Makes|Gives) [^\n]+[^.\s]\.", entry.doc)
+    assert f"{entry.name}(" in entry.usage
+    assert f"{entry.name.upper()}(" in entry.example.query.upper()
+    assert ("ORDER BY" in entry.usage) == entry.ordered
+    assert ("DISTINCT" in entry.usage) == entry.distinct
+    assert 0 <= entry.least <= (10 if entry.most is None else entry.most)
+    optional = [parameter.optional for parameter in entry.parameters]
+    assert optional == sorted(optional)
+
+
+def test_entries_are_found_by_all_their_names_in_any_case():
+    assert find_entry("tumbling") is find_entry("TumblingWindow") is find_entry("TUMBLINGWINDOW")
+    assert find_entry("topone").kernel == "TOPONE"
+    assert find_entry("ABS") is None

@@ -1,48 +1,29 @@
-"""Functions that are no scalar functions of the catalogue: those still to come, and those of other SQLs."""
+"""The names of functions that are no scalar functions, kind by kind, and of those of other SQLs."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
+from headrace.sql.catalogue import aggregates, analytic, rows, windows
+from headrace.sql.catalogue.entry import Entry
+
+
+def _names(entries: Iterable[Entry]) -> tuple[str, ...]:
+    return tuple(name for entry in entries for name in entry.names)
+
+
 #: Aggregates: they need a window in GROUP BY, or OVER.
-AGGREGATES: Final = (
-    "AVG",
-    "COLLECT",
-    "CollectTop",
-    "COUNT",
-    "MAX",
-    "MIN",
-    "PERCENTILE_CONT",
-    "PERCENTILE_DISC",
-    "STDEV",
-    "STDEVP",
-    "SUM",
-    "TopOne",
-    "VAR",
-    "VARP",
-)
+AGGREGATES: Final = _names(aggregates.ENTRIES)
 
 #: Analytic functions: they need OVER (LIMIT DURATION(...)), ISFIRST apart.
-ANALYTIC: Final = ("AnomalyDetection_ChangePoint", "AnomalyDetection_SpikeAndDip", "ISFIRST", "LAG", "LAST")
+ANALYTIC: Final = _names(analytic.ENTRIES)
 
 #: Functions that make rows: they stand after CROSS APPLY or OUTER APPLY.
-ROWS: Final = ("GetArrayElements", "GetRecordProperties")
+ROWS: Final = _names(rows.ENTRIES)
 
 #: Window functions: they stand in GROUP BY.
-WINDOWS: Final = (
-    "Hopping",
-    "HoppingWindow",
-    "Session",
-    "SessionWindow",
-    "Sliding",
-    "SlidingWindow",
-    "Tumbling",
-    "TumblingWindow",
-    "Windows",
-)
-
-#: Scalar functions of the language that no kernel computes yet.
-TO_COME: Final = ("GetMetadataPropertyValue",)
+WINDOWS: Final = _names(windows.ENTRIES)
 
 _NOW: Final = (
     "Write System.Timestamp(), the time of the event: a query gives the same rows whenever it is run."

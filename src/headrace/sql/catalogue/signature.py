@@ -28,6 +28,11 @@ class Group(StrEnum):
     RECORD_ARRAY = "record and array"
     DATE_TIME = "date and time"
     GEOSPATIAL = "geospatial"
+    AGGREGATE = "aggregate"
+    ANALYTIC = "analytic"
+    WINDOW = "window"
+    APPLY = "apply"
+    SYSTEM = "system"
 
 
 #: Accepted types of a parameter; a text is cast to a number or datetime where one is wanted (reference, A5).
