@@ -10,6 +10,7 @@ from headrace.engine.operators.analytic import AnalyticFunctions
 from headrace.engine.operators.apply import apply_elements
 from headrace.engine.operators.filter import filter_rows
 from headrace.engine.operators.join import StreamJoin
+from headrace.engine.operators.match import PatternMatch
 from headrace.engine.operators.project import project
 from headrace.engine.operators.qualify import qualify
 from headrace.engine.operators.reference_join import ReferenceLookup
@@ -91,4 +92,6 @@ def operator_for(relation: Stateful, parts: Parts) -> Operator:
             return AnalyticFunctions(relation, parts.script)
         case Join():
             return StreamJoin(relation, parts.script)
+        case Match():
+            return PatternMatch(relation, parts.script)
     raise NotImplementedError(type(relation).__name__)
