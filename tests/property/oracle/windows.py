@@ -25,7 +25,7 @@ def _at_ends(rows: list[Timed], ends_of: Callable[[int], list[int]]) -> Filled:
 
 @dataclass(frozen=True)
 class Hopping:
-    """Windows of `size` that end at every multiple of `hop`, moved by `offset`; tumbling if both are equal."""
+    """Windows of `size` that end at multiples of `hop`, moved by `offset`; tumbling where both agree."""
 
     size: int
     hop: int
@@ -78,7 +78,8 @@ class Session:
     """Rows with gaps of at most `timeout`, cut at check points: multiples of `longest`, if it is that old.
 
     A session that is not cut ends `timeout` after its last row. The next one begins at a cut if it goes on:
-    if its first row follows the row before it within the timeout. `over` are the keys of sessions of their own.
+    if its first row follows the row before it within the timeout. `over` are the keys that have sessions of
+    their own.
     """
 
     timeout: int
