@@ -23,6 +23,7 @@ VERBS: Final = {
     "new": "make a project: headrace.toml and a query",
     "check": "check a project's settings and queries without running them",
     "explain": "show what a query does: steps, windows, rules of time, state",
+    "preview": "run a query on a sample, and show the rows of each step",
     "run": "run jobs of the project",
     "stop": "ask running jobs to finish what they hold and end",
     "test": "run case files: queries with events and the rows that they must give",

@@ -33,6 +33,7 @@ from headrace.local.namespace import Namespace
 from headrace.project import Project
 from headrace.project.latest import events_between, newest_events
 from headrace.project.places import find_place
+from headrace.project.settings import Place
 
 EVENTS: Final = 100
 WAIT_S: Final = 5.0
@@ -80,14 +81,19 @@ def run(arguments: argparse.Namespace) -> int:
         project = Project.load(Path(arguments.project))
         place = find_place(project, arguments.input, ("hub", "queue"), "to take a sample of")
         name = str(place)
-        with Namespace.open(project.data) as namespace:
-            if isinstance(place.settings, HubSettings):
-                with open_hub(namespace.hubs_folder, place.name, place.settings) as hub:
-                    _collect(sample, HubLook(hub), name, arguments.seconds)
-            else:
-                _collect(sample, QueueLook(namespace, place.name), name, arguments.seconds)
+        fill(sample, project, place, arguments.seconds)
     _write(sample, name, arguments)
     return 0
+
+
+def fill(sample: Sample, project: Project, place: Place, seconds: float) -> None:
+    """Take the newest events of a hub or queue, waiting for as long as `seconds` if there are too few."""
+    with Namespace.open(project.data) as namespace:
+        if isinstance(place.settings, HubSettings):
+            with open_hub(namespace.hubs_folder, place.name, place.settings) as hub:
+                _collect(sample, HubLook(hub), str(place), seconds)
+        else:
+            _collect(sample, QueueLook(namespace, place.name), str(place), seconds)
 
 
 # --- collecting -------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -18,6 +18,7 @@ from headrace.events.batch import HIDDEN, Batch
 from headrace.events.formats import json
 from headrace.events.watermark import Policy
 from headrace.sql.bind import bind
+from headrace.sql.plan import Output, StepRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,12 @@ def query_in_pieces(
     policy: Policy | None = None,
     metadata: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     cuts: Cuts | None = None,
+    with_steps: bool = False,
 ) -> Answer:
-    """Do what `query` does, with the events cut as `cuts` says: for tests, as the rows must be the same."""
+    """Do what `query` does, with the events cut as `cuts` says: for tests, as the rows must be the same.
+
+    `with_steps` adds the rows of each WITH step, as an output called `step_output` of its name.
+    """
     if not isinstance(inputs, Mapping):
         raise UserError('inputs: expected names and their events, as {"papers": rows}')
     if policy is not None and not isinstance(policy, Policy):
@@ -120,6 +125,9 @@ def query_in_pieces(
         inputs=batches,
         references=references,
     )
+    if with_steps:
+        steps = (Output(step_output(step.name), StepRef(step.name)) for step in script.steps)
+        script = replace(script, outputs=(*steps, *script.outputs))
     read = {name: batches[name] for name in script.inputs}
     streams = feeds(script, read, policy, metadata or {})
 
@@ -135,6 +143,11 @@ def query_in_pieces(
     empty = Batch(pl.DataFrame(), ())
     outputs = {output.name: finished.results.outputs.get(output.name, empty) for output in script.outputs}
     return Answer(outputs, finished.dropped)
+
+
+def step_output(name: str) -> str:
+    """Return what the rows of a WITH step are called beside those of outputs."""
+    return f"{HIDDEN}{name}"
 
 
 def _check_names(argument: str, given: Mapping[str, object], inputs: Mapping[str, object]) -> None:
