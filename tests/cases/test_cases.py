@@ -9,19 +9,14 @@ from typing import Any
 
 import pytest
 
-from headrace.engine.finite import Cuts
 from headrace.errors import HeadraceError
 from headrace.testing import check_case, run_case
+from headrace.testing.cases import CUTS
 from headrace.testing.comparing import Comparison
 
 FOLDERS = [Path(__file__).parents[3] / "shared" / "cases", Path(__file__).parent / "data"]
 
-WAYS = {
-    "one at a time": Cuts(1),
-    "in batches of 7": Cuts(7),
-    "in one batch": Cuts(1_000_000),
-    "stopped and restored at every event": Cuts(1, restarting=True),
-}
+WAYS = [way for way, cuts in CUTS.items() if cuts is not None]
 
 
 def cases() -> list[Any]:
@@ -43,9 +38,9 @@ def test_a_case_gives_the_same_rows_in_the_same_order_however_its_events_are_cut
         plain = run_case(case)
     except HeadraceError as error:
         with pytest.raises(type(error)):
-            run_case(case, cuts=WAYS[way])
+            run_case(case, cuts=CUTS[way])
         return
-    found = run_case(case, cuts=WAYS[way])
+    found = run_case(case, cuts=CUTS[way])
     assert list(found) == list(plain)
     same = Comparison(ordered=True)
     wrong = [

@@ -14,6 +14,7 @@ from headrace.local.hub import Hub
 from headrace.local.namespace import Namespace
 from headrace.local.progress import Progress
 from headrace.local.queue import Queue
+from headrace.sql.bind import bind
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_messages_of_a_queue_are_left_alone_while_an_event_of_a_hub_is_looked_fo
     tasks = started(namespace, hub)
     clock = ManualClock()
     source = QueueSource("work", queue, "me")
-    intake = Intake(tasks, [source], Arranger({}, ""), StageClocks(clock), clock)
+    intake = Intake(tasks, [source], Arranger(bind("SELECT id FROM papers")), StageClocks(clock), clock)
     try:
         polls = [poll for _ in range(2) if (taken := intake.take(64)) for poll in taken.polls]
         assert [poll.input for poll in polls] == ["papers"]

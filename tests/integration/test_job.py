@@ -5,7 +5,7 @@ import json
 import pytest
 
 from headrace.engine.job import Instance
-from headrace.errors import DataError, Fatal, Transient, UserError
+from headrace.errors import DataError, Fatal, QueryError, Transient, UserError
 from headrace.local.dead_letters import DeadLetters
 from headrace.local.hub import Hub
 from headrace.local.namespace import Namespace
@@ -282,3 +282,34 @@ def test_blocks_for_an_output_that_the_query_dropped_are_kept_and_named(bench):
     with pytest.raises(UserError, match="output 'echo'"):
         bench.run("SELECT id INTO rows FROM events")
     assert bench.progress.outbox_lines("job") == ["instance-0"]
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("SELECT COUNT(*) AS n INTO rows FROM events GROUP BY TumblingWindow(second, 1)", "time windows are"),
+        ("SELECT LAG(n) OVER (LIMIT DURATION(second, 1)) AS m INTO rows FROM events", "OVER are"),
+        (
+            "SELECT a.n INTO rows FROM events a JOIN events b ON DATEDIFF(second, a, b) BETWEEN 0 AND 1",
+            "JOIN is",
+        ),
+        ("SELECT n INTO rows FROM events TIMESTAMP BY t OVER n", "TIMESTAMP BY ... OVER is"),
+        (
+            "SELECT GetMetadataPropertyValue(events, 'EventId') AS e INTO rows FROM events",
+            "GetMetadataPropertyValue is",
+        ),
+    ],
+)
+def test_what_a_running_job_cannot_do_yet_is_refused_at_its_place(bench, sql, said):
+    with pytest.raises(QueryError, match=f"{said} not available yet in a running job .line 1, column"):
+        bench.run(sql)
+
+
+def test_events_that_do_not_fit_their_create_table_become_dead_letters(bench):
+    bench.publish({"id": 1, "n": 5}, {"id": 2, "n": "five"}, {"id": 3})
+    bench.run("CREATE TABLE events (id bigint, n bigint) SELECT id, n INTO rows FROM events")
+    assert bench.rows() == {"1": {"n": 5}}
+    assert sorted(letter.reason for letter in bench.dead()) == [
+        "column 'n' is missing or NULL; CREATE TABLE declares it as bigint",
+        "column 'n' is of type nvarchar(max); CREATE TABLE declares it as bigint",
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,10 +10,11 @@ import polars as pl
 
 from headrace.connect.source import Poll
 from headrace.engine.expressions import evaluate
+from headrace.engine.schema import conform
 from headrace.events.batch import DTYPES, ORIGIN, TIME, Batch, Column, ValueType, concat
-from headrace.events.formats.json import JsonDecoder
+from headrace.events.formats.json import Decoded, JsonDecoder
 from headrace.events.watermark import Judged, Policy, judged
-from headrace.sql.plan import Cast, Expression
+from headrace.sql.plan import Cast, Script, timestamps
 
 #: Columns that the service adds to the events of a hub, as the language's inputs do.
 ENQUEUED, PROCESSED, PARTITION = "EventEnqueuedUtcTime", "EventProcessedUtcTime", "PartitionId"
@@ -64,14 +65,15 @@ class Arrivals:
 class Arranger:
     """Makes batches of polls, with one decoder an input, since the events of one input look alike.
 
-    `timestamps` has the TIMESTAMP BY expression of each input that has one, written in `script`. It keeps the
-    watermark of each partition, which `begin` sets to where the last commit left it.
+    It keeps the watermark of each partition, which `begin` sets to where the last commit left it.
     """
 
-    def __init__(self, timestamps: Mapping[str, Expression], script: str) -> None:
+    def __init__(self, script: Script) -> None:
         # Made once: compiled expressions are kept by identity.
-        casts = {name: Cast(by, ValueType.DATETIME, safe=True) for name, by in timestamps.items()}
-        self._timestamps, self._script = casts, script
+        times = timestamps(script).items()
+        self._timestamps = {name: Cast(by, ValueType.DATETIME, safe=True) for name, by in times}
+        self._tables = {table.input: table for table in script.tables}
+        self._script = script.text
         self._decoders: dict[str, JsonDecoder] = {}
         self._watermarks_us: dict[tuple[str, int], int | None] = {}
 
@@ -92,8 +94,7 @@ class Arranger:
         number = 0
         for poll in polls:
             starts.append(number)
-            decoder = self._decoders.setdefault(poll.input, JsonDecoder())
-            decoded = decoder.decode(poll.bodies, poll.joined)
+            decoded = self._decoded(poll)
             rejected += [Rejected(number + reject.origin, reject.reason) for reject in decoded.rejects]
             if decoded.batch.height:
                 batch, refused = self._timed(_arrived(decoded.batch, poll, number, now_us), poll)
@@ -103,6 +104,16 @@ class Arranger:
             number += len(poll.bodies)
         batches = {name: concat(parts) for name, parts in by_input.items()}
         return Arrivals(batches, rejected, polls, starts, watermarks_us)
+
+    def _decoded(self, poll: Poll) -> Decoded:
+        """Return the events of a poll that can be read and fit their CREATE TABLE, and the others."""
+        decoder = self._decoders.setdefault(poll.input, JsonDecoder())
+        decoded = decoder.decode(poll.bodies, poll.joined)
+        table = self._tables.get(poll.input)
+        if table is None or decoded.batch.height == 0:
+            return decoded
+        fitting = conform(decoded.batch, table)
+        return Decoded(fitting.batch, (*decoded.rejects, *fitting.rejects))
 
     def _timed(self, batch: Batch, poll: Poll) -> tuple[Batch, list[Rejected]]:
         """Return the batch with TIMESTAMP BY as TIME, without events that cannot be timed."""

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import Enum
 
 from headrace.errors import Span
-from headrace.sql.plan import Script
+from headrace.sql.plan import Partition, Script
 
 
 def fingerprint(script: Script) -> str:
@@ -34,8 +34,9 @@ def _words(value: object) -> Iterator[str]:
         yield f"{type(value).__name__}("
         for part in fields(value):
             member = getattr(value, part.name)
-            # What a later version adds with a default leaves the plans of today as they are.
-            if not isinstance(member, Span) and member != part.default:
+            # Neither where a thing stands nor how it may be spread changes a result; and what a later
+            # version adds with a default leaves the plans of today as they are.
+            if not isinstance(member, Span | Partition) and member != part.default:
                 yield f"{part.name}="
                 yield from _words(member)
                 yield ","

@@ -213,9 +213,10 @@ class _Run:
     def finished(self) -> Finished:
         for chunk in _chunks(self._streams, self._cuts):
             self._add(chunk)
-            self._advance(min(map(self._known_us, range(len(self._streams)))))
-            if self._cuts is not None and self._cuts.restarting:
-                self._restart()
+            if self._cuts is not None:
+                self._advance(self._known_us())
+                if self._cuts.restarting:
+                    self._restart()
         self._advance(FOREVER_US)
         results = self._finished.results
         results.outputs = {name: concat(parts) for name, parts in self._parts.items()}
@@ -232,8 +233,10 @@ class _Run:
                     Dropped(feed.input, origin - feed.first, reason) for origin, reason in gone.iter_rows()
                 )
 
-    def _known_us(self, number: int) -> int:
-        return self._orderers[number].frontier_us() if self._left[number] else FOREVER_US
+    def _known_us(self) -> int:
+        """Return the time below which nothing more will come; an input that has ended holds nothing back."""
+        going_on = [orderer for orderer, left in zip(self._orderers, self._left, strict=True) if left]
+        return min(orderer.frontier_us() for orderer in going_on or self._orderers)
 
     def _advance(self, frontier_us: int) -> None:
         if frontier_us == self._frontier_us:

@@ -35,7 +35,6 @@ from headrace.faults import crash_point
 from headrace.local.dead_letters import DeadLetter, DeadLetters
 from headrace.local.namespace import Namespace, Transaction
 from headrace.local.progress import Progress
-from headrace.sql.plan import timestamps
 
 #: How often an instance looks for free tasks, a request to stop and expired leases, in seconds.
 HOUSEKEEPING_S: Final = 0.5
@@ -85,8 +84,7 @@ class Instance:
         self._name = instance_name(instance)
         ordered = {name: s for name, s in job.sources.items() if isinstance(s, OrderedSource)}
         self._competing = [s for s in job.sources.values() if isinstance(s, CompetingSource)]
-        script = job.program.script
-        arranger = Arranger(timestamps(script), script.text)
+        arranger = Arranger(job.program.script)
         self._tasks = Tasks(
             self._progress,
             job.name,

@@ -100,7 +100,7 @@ def _place_problems(loaded: Loaded) -> Iterator[str]:
 def _checked_job(loaded: Loaded, name: str) -> JobCheck:
     project, job = loaded.project, JobCheck(name)
     try:
-        script = project.script(name)
+        script = project.runnable_script(name)
     except UserError as error:
         query = project.jobs[name].query
         where = f"jobs.{name}.query, {query}" if query else f"jobs.{name}.sql"

@@ -23,7 +23,7 @@ from headrace.project.settings import InputSettings, OutputSettings
 @contextlib.contextmanager
 def opened_job(project: Project, namespace: Namespace, job: str, instance: int) -> Iterator[OpenJob]:
     """Open all that `job` uses, for one of its instances, and close it at the end."""
-    script = project.script(job)
+    script = project.runnable_script(job)
     functions = {
         name: load_function(project.folder, name, project.functions[name]) for name in script.functions
     }

@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from headrace.engine.runnable import check_runnable
 from headrace.errors import UserError, did_you_mean
 from headrace.project.running import run_of
 from headrace.project.settings import (
@@ -116,10 +117,17 @@ class Project:
 
     def script(self, job: str) -> Script:
         """Read and bind a job's query. Raises `QueryError` at its place, `UserError` for settings."""
-        text = self._query_text(job)
+        text = self.query_text(job)
         return bind(text, functions=self.functions, inputs=self.inputs, outputs=self.outputs)
 
-    def _query_text(self, job: str) -> str:
+    def runnable_script(self, job: str) -> Script:
+        """Do what `script` does, and raise `QueryError` for what a running job cannot do yet."""
+        script = self.script(job)
+        check_runnable(script)
+        return script
+
+    def query_text(self, job: str) -> str:
+        """Return the text of a job's query. Raises `UserError` for one that cannot be read."""
         settings = self.job(job)
         if (settings.query is None) == (settings.sql is None):
             raise UserError(f'jobs.{job}: give either query = "file.sql" or sql = "SELECT ..."')

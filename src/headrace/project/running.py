@@ -80,7 +80,7 @@ def run_of(
     Raises `UserError` for settings and queries, `Transient` when a job is being run already.
     """
     for job in jobs:
-        project.script(job)
+        project.runnable_script(job)
     with Namespace.open(project.data) as namespace, contextlib.ExitStack() as stack:
         progress = Progress(namespace)
         for job in jobs:

@@ -29,6 +29,15 @@ from headrace.testing.comparing import TOLERANCE, Comparison, Difference
 Case = Mapping[str, Any]
 Rows = list[dict[str, Any]]
 
+#: The ways to cut the events of a case; each must give the same rows.
+CUTS: Final[Mapping[str, Cuts | None]] = {
+    "whole": None,
+    "one event at a time": Cuts(1),
+    "seven events at a time": Cuts(7),
+    "all events, then the end": Cuts(1_000_000_000),
+    "saved and restored after every event": Cuts(1, restarting=True),
+}
+
 _KINDS: Final = ("udf", "uda", "ml")
 _POLICY: Final = {
     "late_seconds": "late_seconds",
