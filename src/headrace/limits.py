@@ -114,3 +114,6 @@ MAX_JSON_ARRAY_BYTES: Final = 512 * 1024 * 1024
 
 #: How late an event may be, and how long its place in time is waited for: the service's bound.
 MAX_LATE_DAYS: Final = 20
+
+#: Hopping windows that one event is in: each is a row of its own, for each group (7 days in hops of 0.6 s).
+MAX_WINDOWS_OF_EVENT: Final = 1_000_000

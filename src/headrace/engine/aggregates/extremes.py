@@ -55,6 +55,6 @@ class Extreme:
             by, descending=self.greatest, nulls_last=self.greatest, maintain_order=True
         ).unique("row", keep="first", maintain_order=True)
         height = len(planes[types[0]])
-        every = pl.select(row=pl.int_range(height, dtype=best.schema["row"]))
+        every = pl.int_range(height, dtype=pl.UInt32, eager=True).alias("row").to_frame()
         found = every.join(best, on="row", how="left", maintain_order="left")
         return occurring({type_: found.get_column(type_.name) for type_ in types})

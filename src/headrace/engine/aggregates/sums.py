@@ -124,8 +124,7 @@ class Sum:
 
 
 def _all_small(values: pl.Series) -> bool:
-    least, most = values.min(), values.max()
-    return least is None or (least > -_SMALL and most < _SMALL)  # type: ignore[operator]
+    return bool(values.is_between(-_SMALL, _SMALL, closed="none").all())
 
 
 def _total(parts: list[pl.Expr]) -> pl.Expr:

@@ -1,0 +1,159 @@
+"""GROUP BY TumblingWindow and HoppingWindow: partial results by pane, put together when a window ends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final, cast
+
+import polars as pl
+
+from headrace.engine.grouping import END, Grouping
+from headrace.engine.operator import NEVER_US, Slice, State
+from headrace.engine.panes import PANE, Panes
+from headrace.errors import QueryError
+from headrace.events.batch import TIME, Batch
+from headrace.limits import MAX_BATCH_ROWS, MAX_WINDOWS_OF_EVENT
+from headrace.models.aggregate import UserAggregate
+from headrace.sql import plan
+
+#: So many panes or windows are grouped one by one: groups by keys alone are found much faster.
+_FEW: Final = 8
+
+#: Frames of partial results that are kept before they are merged, and the rows that may have been added.
+_MAX_FRAMES: Final = 64
+_MAX_ADDED_ROWS: Final = 4 * MAX_BATCH_ROWS
+
+#: Partial results that are copied at once into the windows that they are of.
+_MAX_COPIES: Final = 1_000_000
+
+
+class HoppingAggregate:
+    """Computes `aggregate`, whose window is `window`; keeps partial results by pane.
+
+    `user` are the user aggregates by the names they are called by. Raises QueryError where each event would
+    be in far too many windows.
+    """
+
+    def __init__(
+        self,
+        aggregate: plan.Aggregate,
+        window: plan.Hopping,
+        script: str,
+        user: Mapping[str, UserAggregate] | None = None,
+    ) -> None:
+        windows_of_event = math.ceil(window.size_us / window.hop_us)
+        if windows_of_event > MAX_WINDOWS_OF_EVENT:
+            problem = f"each event is in {windows_of_event:,} windows, more than {MAX_WINDOWS_OF_EVENT:,}"
+            raise QueryError(problem, script, aggregate.span, advice="Take a longer hop")
+        self._window = window
+        self._panes = Panes(window)
+        self._grouping = Grouping(aggregate, script, user)
+
+    def initial(self) -> State:
+        """Return the state without events."""
+        return {"frontier_us": NEVER_US, "partials": [], "merged_rows": 0}
+
+    def advance(self, state: State, inputs: Sequence[Slice], /) -> tuple[State, Slice]:
+        """Return the next state, and a row for each group of each window that ends before the frontier.
+
+        `partials` of the state are frames in order of time, and so are the rows of each, by panes, if the
+        aggregates need it; `merged_rows` is how many rows the last merge has left.
+        """
+        (given,) = inputs
+        since_us, until_us = cast("int", state["frontier_us"]), given.frontier_us
+        kept = cast("list[pl.DataFrame]", state["partials"])
+        new = self._partials(given.batch) if given.batch is not None and given.batch.height else []
+        if self._panes.tumbling:
+            closed = self._tumbled(kept, new, until_us)
+        else:
+            closed = self._hopped([*kept, *new], since_us, until_us)
+        rows = self._grouping.rows(pl.concat(closed, how="diagonal"), self._window.id) if closed else None
+        partials, merged_rows = self._kept([*kept, *new], cast("int", state["merged_rows"]), until_us)
+        following: State = {"frontier_us": until_us, "partials": partials, "merged_rows": merged_rows}
+        return following, Slice(rows, until_us)
+
+    # --- partial results ----------------------------------------------------------------------------------
+
+    def _partials(self, batch: Batch) -> list[pl.DataFrame]:
+        """Return the partial results of the rows of `batch` by PANE."""
+        lifted = self._grouping.lift(batch)
+        panes = lifted.select(self._panes.of(pl.col(TIME).cast(pl.Int64)).alias(PANE)).to_series()
+        if panes.null_count():
+            covered = panes.is_not_null()
+            lifted, panes = lifted.filter(covered), panes.filter(covered)
+        runs = panes.rle().struct.unnest()
+        if runs.height > _FEW:
+            partials = self._grouping.first(lifted.with_columns(panes), [PANE])
+            return [self._in_order(partials)]
+        frames, start = [], 0
+        for rows, pane in runs.iter_rows():
+            partials = self._grouping.first(lifted.slice(start, rows))
+            frames.append(partials.with_columns(pl.lit(pane, pl.Int64).alias(PANE)))
+            start += rows
+        return frames
+
+    def _kept(
+        self, partials: list[pl.DataFrame], merged_rows: int, until_us: int
+    ) -> tuple[list[pl.DataFrame], int]:
+        """Return the partial results that are needed for windows yet to end, merged now and then."""
+        needed = self._panes.last_window(pl.col(PANE)) >= until_us
+        kept = []
+        for frame in partials:
+            rest = frame if frame.select(needed.all()).item() else frame.filter(needed)
+            if rest.height:
+                kept.append(rest)
+        rows = sum(frame.height for frame in kept)
+        if len(kept) <= _MAX_FRAMES and rows <= 4 * merged_rows + _MAX_ADDED_ROWS:
+            return kept, merged_rows if kept else 0
+        merged = self._grouping.merge(pl.concat(kept, how="diagonal"), [PANE])
+        return [self._in_order(merged)], merged.height
+
+    def _in_order(self, partials: pl.DataFrame) -> pl.DataFrame:
+        return partials.sort(PANE, maintain_order=True) if self._grouping.ordered else partials
+
+    # --- windows ------------------------------------------------------------------------------------------
+
+    def _tumbled(
+        self, kept: list[pl.DataFrame], new: list[pl.DataFrame], until_us: int
+    ) -> list[pl.DataFrame]:
+        """Return the results of the windows that end before `until_us`, by END.
+
+        Only one window can have begun before; all others are whole in one frame.
+        """
+        closed = []
+        if kept:
+            open_end_us = kept[0].item(0, PANE)
+            if open_end_us >= until_us:
+                return []
+            begun = [*kept, *(frame.filter(pl.col(PANE) == open_end_us) for frame in new)]
+            closed.append(self._window_of(begun, open_end_us))
+            new = [frame.filter(pl.col(PANE) != open_end_us) for frame in new]
+        closed += [frame.filter(pl.col(PANE) < until_us).rename({PANE: END}) for frame in new]
+        return [frame for frame in closed if frame.height]
+
+    def _hopped(self, partials: list[pl.DataFrame], since_us: int, until_us: int) -> list[pl.DataFrame]:
+        """Return the results of the windows with since <= end < until, by END."""
+        if not partials:
+            return []
+        together = pl.concat(partials, how="diagonal")
+        windows = self._panes.windows(together.get_column(PANE).unique(), since_us, until_us)
+        ends = windows.get_column(END).unique().sort()
+        if len(ends) <= _FEW:
+            return [self._window_of([together.filter(self._covers(end))], end) for end in ends]
+        copies = together.height * windows.height / windows.get_column(PANE).n_unique()
+        ends_at_once = max(1, int(len(ends) * _MAX_COPIES / copies))
+        closed = []
+        for start in range(0, len(ends), ends_at_once):
+            chosen = windows.filter(pl.col(END).is_in(ends.slice(start, ends_at_once).implode()))
+            copied = together.join(chosen, on=PANE, maintain_order="left")
+            closed.append(self._grouping.merge(copied, [END]))
+        return closed
+
+    def _covers(self, end_us: int) -> pl.Expr:
+        return pl.col(PANE).is_between(end_us - self._window.size_us, end_us, closed="right")
+
+    def _window_of(self, partials: list[pl.DataFrame], end_us: int) -> pl.DataFrame:
+        """Return the results of one window."""
+        together = pl.concat([frame for frame in partials if frame.height], how="diagonal")
+        return self._grouping.merge(together).with_columns(pl.lit(end_us, pl.Int64).alias(END))
