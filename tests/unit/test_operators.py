@@ -12,6 +12,7 @@ import pytest
 from headrace.engine.expressions import RowError
 from headrace.engine.operators.filter import filter_rows
 from headrace.engine.operators.project import project
+from headrace.engine.operators.qualify import qualify
 from headrace.engine.operators.union import union
 from headrace.events.batch import HIDDEN, ORIGIN, TIME, Batch, Column, ValueType
 from headrace.events.formats.json import from_rows, rows
@@ -83,6 +84,24 @@ def test_a_record_star_spreads_the_record_and_nothing_else() -> None:
         {},
     ]
     assert selected("d.*", [{"a": 1}]) == [{}]
+
+
+def test_a_star_of_sources_gives_their_columns_in_order_and_the_left_one_wins() -> None:
+    left, right = qualify(from_rows([{"id": 1, "a": "x"}]), "l"), qualify(from_rows([{"b": 2, "ID": 9}]), "R")
+    both = Batch(
+        pl.concat([left.frame, right.frame.drop(ORIGIN)], how="horizontal"), left.columns + right.columns
+    )
+    assert rows(project(both, [AllColumns(sources=("L", "r"))], "")) == [{"id": 1, "a": "x", "b": 2}]
+    assert rows(project(both, [AllColumns(sources=("r",)), Item("n", ONE)], "")) == [
+        {"b": 2, "ID": 9, "n": 1}
+    ]
+    assert rows(project(both, [AllColumns()], "")) == [{}]
+
+
+def test_a_record_star_never_makes_an_engines_own_column() -> None:
+    assert selected("record.*", [{"record": {f"{HIDDEN}key": 1, "a": 2}}]) == [{"a": 2}]
+    found = project(from_rows([{"record": {f"{HIDDEN}key": 1}}]), [AllColumns(ColumnRef("record"))], "")
+    assert found.columns == ()
 
 
 def test_a_record_star_that_cannot_be_read_stops_the_job() -> None:

@@ -15,7 +15,8 @@ from operator import or_
 import polars as pl
 
 from headrace.engine.expressions import Planes, evaluate, record_fields
-from headrace.events.batch import HIDDEN, ORIGIN, TIME, Batch, Column
+from headrace.engine.sources import rows_of
+from headrace.events.batch import ORIGIN, TIME, Batch, Column
 from headrace.sql.plan import AllColumns, Item
 
 
@@ -41,7 +42,8 @@ class _Result:
 def project(batch: Batch, items: Sequence[Item | AllColumns], script: str) -> Batch:
     """Return `batch` with the columns of a SELECT list; raises RowError.
 
-    Columns of ``*`` and ``record.*`` are open. The engine's own columns TIME and ORIGIN stay, its others go.
+    Columns of ``*``, ``source.*`` and ``record.*`` are open. The engine's own columns TIME and ORIGIN stay,
+    its others go.
     """
     computed = [item.expression for item in items if isinstance(item, Item)]
     values = iter(evaluate(computed, batch, script))
@@ -49,10 +51,11 @@ def project(batch: Batch, items: Sequence[Item | AllColumns], script: str) -> Ba
     for item in items:
         if isinstance(item, Item):
             results.append(_Result(item.name, next(values), open=False))
-        elif item.record is None:
-            results.extend(_all_columns(batch))
+        elif item.record is not None:
+            results.extend(_open(rows_of(record_fields(item.record, batch, script), None)))
         else:
-            results.extend(_all_columns(record_fields(item.record, batch, script)))
+            for source in item.sources or (None,):
+                results.extend(_open(rows_of(batch, source)))
     kept = _leftmost(results)
     own = [batch.frame.get_column(name) for name in (TIME, ORIGIN) if name in batch.frame.columns]
     series = [*own, *(values for result in kept for values in result.series())]
@@ -60,11 +63,11 @@ def project(batch: Batch, items: Sequence[Item | AllColumns], script: str) -> Ba
     return Batch(frame, tuple(result.column for result in kept))
 
 
-def _all_columns(batch: Batch) -> Iterator[_Result]:
+def _open(batch: Batch) -> Iterator[_Result]:
+    """Yield the columns of `batch`, which the data named."""
     for column in batch.columns:
-        if not column.name.startswith(HIDDEN):
-            planes = {type_: batch.frame.get_column(column.physical(type_)) for type_ in column.planes}
-            yield _Result(column.name, planes, open=True)
+        planes = {type_: batch.frame.get_column(column.physical(type_)) for type_ in column.planes}
+        yield _Result(column.name, planes, open=True)
 
 
 def _leftmost(results: Sequence[_Result]) -> list[_Result]:
