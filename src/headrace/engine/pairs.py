@@ -198,21 +198,27 @@ class Matching:
     def _passed(self, condition: Expression, left: Batch, right: Batch, pairs: pl.DataFrame) -> pl.DataFrame:
         rows = pair_rows(_needed(left, self._names), _needed(right, self._names), pairs)
         try:
-            return pairs.filter(rows.frame.select(satisfied(condition, rows, self._script)).to_series())
+            passed = satisfied(condition, rows, self._script)
         except RowError as error:
             error.row = pairs[LEFT][error.row]
             raise
+        return pairs.hstack(rows.frame).lazy().filter(passed).select(LEFT, RIGHT).collect()
 
 
 def pair_rows(left: Batch, right: Batch, pairs: pl.DataFrame) -> Batch:
     """Return the columns of both rows of each pair, at their later time, with the left one's origin."""
     own = [name for name in (TIME, ORIGIN) if name in left.frame.columns]
-    frame = left.frame.select([*own, *_physicals(left)])[pairs[LEFT]]
-    beside = right.frame.select(_physicals(right))[pairs[RIGHT]]
+    series = _gathered(left.frame, [*own, *_physicals(left)], pairs[LEFT])
+    series += _gathered(right.frame, _physicals(right), pairs[RIGHT])
+    frame = pl.DataFrame(series) if series else pl.DataFrame(height=pairs.height)
     if TIME in right.frame.columns:
         other = right.frame[TIME].gather(pairs[RIGHT])
         frame = frame.with_columns(pl.max_horizontal(TIME, other))
-    return Batch(frame.hstack(beside), (*left.columns, *right.columns))
+    return Batch(frame, (*left.columns, *right.columns))
+
+
+def _gathered(frame: pl.DataFrame, names: Sequence[str], places: pl.Series) -> list[pl.Series]:
+    return frame.select(names)[places].get_columns() if names else []
 
 
 def _physicals(batch: Batch) -> list[str]:
