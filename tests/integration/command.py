@@ -57,9 +57,13 @@ class Commands:
 
     def __call__(self, *words: object) -> Answer:
         """Run one command line in this process, with the folder's project."""
+        return self.without_project(*words, "--project", self.folder)
+
+    def without_project(self, *words: object) -> Answer:
+        """Run one command line in this process as it stands."""
         self._capsys.readouterr()
         try:
-            code = main([*map(str, words), "--project", str(self.folder)])
+            code = main([*map(str, words)])
         except SystemExit as leaving:  # argparse has found the words wrong
             code = int(leaving.code or 0)
         out, err = self._capsys.readouterr()

@@ -1,7 +1,7 @@
 """Run a query on a sample and show the rows of each WITH step and output; nothing is written.
 
-JOB is a job of the project, or a file with a query. The newest events of each input are taken, without moving
-anything, or those of a file: --input readings=sample.jsonl. Behind the last event time runs to its end, so that
+JOB is a job of the project, or a file with a query. The newest events of each input are taken, none moved,
+or those of a file: --input readings=sample.jsonl. Behind the last event time runs to its end, so that
 every window closes.
 """
 

@@ -1,6 +1,6 @@
 """Run case files: a query, its events, and the rows or the error that it must give.
 
-PATH is a file.json or a folder with such files. With --cuts every case also runs one event at a time, seven at
+PATH is a file.json or a folder of them. With --cuts every case also runs one event at a time, seven at
 a time, and stopped, saved and restored after every event: the rows must be the same. The exit code is 1 if a
 case fails. docs/testing.md has the format.
 """
