@@ -14,6 +14,9 @@ Row = Mapping[str, Any]
 #: Relative difference of numbers that are equal, unless a case says otherwise.
 TOLERANCE: Final = 1e-9
 
+#: So many missing and extra rows are paired to tell what is wrong in them; more nobody reads.
+_PAIRED: Final = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -79,19 +82,27 @@ class Comparison:
         return []
 
     def _described(self, output: str, missing: Sequence[Row], extra: Sequence[Row]) -> list[Difference]:
-        """Pair each missing row with the row that is most like it: that one is wrong."""
-        left = list(extra)
-        wrong: list[Difference] = []
-        absent: list[Difference] = []
-        for row in missing:
-            by_columns = [(len(self.unlike(row, other)), at) for at, other in enumerate(left)]
-            columns, at = min(by_columns, default=(0, -1))
-            if at < 0 or columns >= len(_present(row)):
-                absent.append(Difference(output, "missing", row))
-            else:
-                other = left.pop(at)
-                wrong.append(Difference(output, "wrong", row, other, tuple(self.unlike(row, other))))
-        return [*wrong, *absent, *(Difference(output, "extra", found=row) for row in left)]
+        """Pair missing rows with the extra ones that are most like them: those are wrong."""
+        alike = [
+            (len(self.unlike(row, other)), at, other_at)
+            for at, row in enumerate(missing[:_PAIRED])
+            for other_at, other in enumerate(extra[:_PAIRED])
+        ]
+        pairs: dict[int, int] = {}
+        for _, at, other_at in sorted(alike):
+            if at not in pairs and other_at not in pairs.values():
+                pairs[at] = other_at
+        wrong = [
+            Difference(
+                output, "wrong", missing[at], extra[other], tuple(self.unlike(missing[at], extra[other]))
+            )
+            for at, other in sorted(pairs.items())
+        ]
+        absent = [Difference(output, "missing", row) for at, row in enumerate(missing) if at not in pairs]
+        surplus = [
+            Difference(output, "extra", found=row) for at, row in enumerate(extra) if at not in pairs.values()
+        ]
+        return [*wrong, *absent, *surplus]
 
     def unlike(self, expected: Row, found: Row) -> list[str]:
         """Return the columns in which two rows differ."""
