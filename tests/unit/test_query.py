@@ -106,7 +106,7 @@ def test_events_that_do_not_fit_their_create_table_are_dropped_and_keep_their_ar
 def test_metadata_is_read_by_path_and_every_event_has_a_stable_id():
     sql = """SELECT GetMetadataPropertyValue(src, 'EventId') AS id,
     GetMetadataPropertyValue(src, '[EventHub].[Offset]') AS at FROM src"""
-    told = [{"EventHub": {"Offset": 7}}, {"EventId": "own", "EventHub": {"Offset": 8}}]
+    told = [{"EventHub": {"Offset": 7}}, {"EventId": "own", "[EventHub].[Offset]": 8}]
     inputs = {"src": [{"n": 1}, {"n": 2}]}
     first, second = (hr.query(sql, inputs, metadata={"src": told})["output"] for _ in range(2))
     assert first == second
@@ -174,3 +174,21 @@ def test_an_event_that_cannot_be_scored_is_named_among_those_of_its_input():
             inputs,
             functions={"strict": strict},
         )
+
+
+def test_events_for_which_timestamp_by_or_a_key_cannot_be_computed_are_dropped_and_the_others_go_on():
+    sql = """SELECT n, System.Timestamp() AS at
+    FROM src TIMESTAMP BY DATEADD(second, at, CAST(day AS datetime)) OVER 10 / k"""
+    good = {"n": 1, "at": 5, "day": "2026-03-02", "k": 5}
+    events = [
+        {**good, "at": "x"},
+        good,
+        {**good, "day": "someday"},
+        {**good, "k": 0},
+        {**good, "n": 2, "at": 4},
+    ]
+    found = hr.query(sql, {"src": events})
+    assert [(row["n"], row["at"].second) for row in found["output"]] == [(2, 4), (1, 5)]
+    assert sorted(lost.event for lost in found.dropped) == [0, 2, 3]
+    none = hr.query("SELECT n FROM src TIMESTAMP BY DATEADD(second, 1 / 0, '2026-03-02')", {"src": events})
+    assert none["output"] == []

@@ -9,12 +9,12 @@ from typing import Final
 import polars as pl
 
 from headrace.connect.source import Poll
-from headrace.engine.expressions import evaluate
+from headrace.engine.event_times import event_times, timing
 from headrace.engine.schema import conform
 from headrace.events.batch import DTYPES, ORIGIN, TIME, Batch, Column, ValueType, concat
 from headrace.events.formats.json import Decoded, JsonDecoder
 from headrace.events.watermark import Judged, Policy, judged
-from headrace.sql.plan import Cast, Script, timestamps
+from headrace.sql.plan import Script, timestamps
 
 #: Columns that the service adds to the events of a hub, as the language's inputs do.
 ENQUEUED, PROCESSED, PARTITION = "EventEnqueuedUtcTime", "EventProcessedUtcTime", "PartitionId"
@@ -70,8 +70,7 @@ class Arranger:
 
     def __init__(self, script: Script) -> None:
         # Made once: compiled expressions are kept by identity.
-        times = timestamps(script).items()
-        self._timestamps = {name: Cast(by, ValueType.DATETIME, safe=True) for name, by in times}
+        self._timestamps = {name: timing(by) for name, by in timestamps(script).items()}
         self._tables = {table.input: table for table in script.tables}
         self._script = script.text
         self._decoders: dict[str, JsonDecoder] = {}
@@ -120,10 +119,7 @@ class Arranger:
         timestamp = self._timestamps.get(poll.input)
         if timestamp is None:
             return batch, []
-        [planes] = evaluate([timestamp], batch, self._script)
-        times = planes.get(ValueType.DATETIME)
-        if times is None:
-            times = pl.repeat(None, batch.height, dtype=DTYPES[ValueType.DATETIME], eager=True)
+        times = event_times(timestamp, batch, self._script)
         known_us = None if poll.leases else self.watermark_us(poll)
         found = _judged(batch, times, known_us)
         rejected: list[Rejected] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from headrace.engine.expressions import evaluate
+from headrace.engine.event_times import event_times, timing
 from headrace.engine.operator import FOREVER_US, NEVER_US
 from headrace.engine.orderer import Orderer
 from headrace.engine.program import Program, Results
@@ -22,7 +23,6 @@ from headrace.events.formats import json
 from headrace.events.watermark import Policy
 from headrace.sql.plan import (
     METADATA,
-    Cast,
     ColumnRef,
     Expression,
     Output,
@@ -39,6 +39,9 @@ ARRIVAL: Final = "EventEnqueuedUtcTime"
 _ARRIVAL: Final = "@arrival"
 
 _DATETIME: Final = DTYPES[ValueType.DATETIME]
+
+#: The steps of a path like ``[EventHub].[Offset]``.
+_STEPS: Final = re.compile(r"\[([^\]]+)\]")
 
 #: Names made of it are the same in every run.
 _EVENT_IDS: Final = uuid.UUID("6d9f1b52-6d4b-5c0c-8f0b-6a5a3f9f7d11")
@@ -106,7 +109,7 @@ def feeds(
 def _feed(script: Script, name: str, batch: Batch, first: int, policy: Policy | None) -> Feed:
     scan = next(scan for scan in scans(script) if scan.input == name)
     table = next((table for table in script.tables if table.input == name), None)
-    arrivals = _datetimes(ColumnRef(ARRIVAL), batch, script.text)
+    arrivals = event_times(timing(ColumnRef(ARRIVAL)), batch, script.text)
     if scan.timestamp is None:
         policy, arrivals = None, _arrived(arrivals, batch)
     batch = Batch(batch.frame.with_columns(arrivals.alias(TIME)), batch.columns)
@@ -117,7 +120,7 @@ def _feed(script: Script, name: str, batch: Batch, first: int, policy: Policy | 
         batch = fitting.batch
     frame = batch.frame.with_columns(pl.col(TIME).alias(_ARRIVAL))
     if scan.timestamp is not None:
-        times = _datetimes(scan.timestamp, batch, script.text)
+        times = event_times(timing(scan.timestamp), batch, script.text)
         frame = frame.with_columns(times.alias(TIME), pl.col(_ARRIVAL).fill_null(times))
     if policy is None:
         frame = frame.sort(TIME, maintain_order=True)
@@ -128,13 +131,6 @@ def _feed(script: Script, name: str, batch: Batch, first: int, policy: Policy | 
         return Orderer(policy, scan.over, script.text, clock=clock)
 
     return Feed(name, Batch(frame.drop(_ARRIVAL), batch.columns), arrival_us, first, orderer, refused)
-
-
-def _datetimes(expression: Expression, batch: Batch, script: str) -> pl.Series:
-    """Return the values of an expression as datetimes, NULL where it has none."""
-    [planes] = evaluate([Cast(expression, ValueType.DATETIME, safe=True)], batch, script)
-    none = pl.repeat(None, batch.height, dtype=_DATETIME, eager=True)
-    return planes.get(ValueType.DATETIME, none)
 
 
 def _arrived(arrivals: pl.Series, batch: Batch) -> pl.Series:
@@ -176,12 +172,26 @@ def _with_metadata(name: str, batch: Batch, records: Sequence[Mapping[str, Any]]
         own = {} if records is None else records[number]
         if not isinstance(own, Mapping):
             raise UserError(f"metadata of input {name!r}: event {number + 1} has {own!r}, which is no record")
-        event_id = str(uuid.uuid5(_EVENT_IDS, f"{name}/{number}"))
-        named = any(key.casefold() == "eventid" for key in own)
-        described.append({"record": own if named else {**own, "EventId": event_id}})
+        record = _by_path(own)
+        if not any(key.casefold() == "eventid" for key in record):
+            record["EventId"] = str(uuid.uuid5(_EVENT_IDS, f"{name}/{number}"))
+        described.append({"record": record})
     made = json.from_rows(described)
     planes = {type_: made.frame[column.physical(type_)] for column in made.columns for type_ in column.planes}
     return batch.with_column(METADATA, planes)
+
+
+def _by_path(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record whose keys may be paths as queries write them: ``[User].[site]`` is in ``User``."""
+    found: dict[str, Any] = {}
+    for key, value in record.items():
+        *above, last = _STEPS.findall(key) or [key]
+        place = found
+        for step in above:
+            inner = place.get(step)
+            place[step] = place = dict(inner) if isinstance(inner, Mapping) else {}
+        place[last] = value
+    return found
 
 
 # --- running ----------------------------------------------------------------------------------------------

@@ -16,13 +16,14 @@ import polars as pl
 
 from headrace.engine.alignment import split
 from headrace.engine.equality import canonical
-from headrace.engine.expressions import Planes, evaluate
+from headrace.engine.event_times import forgiving
+from headrace.engine.expressions import Planes
 from headrace.engine.operator import NEVER_US, Slice, State
 from headrace.events.batch import DTYPES, ORIGIN, TIME, Batch, ValueType, concat
 from headrace.events.watermark import NO_TIME, Judged, Policy, judged
 from headrace.sql.plan import Expression
 
-NO_KEY: Final = "a key of TIMESTAMP BY ... OVER is NULL for this event"
+NO_KEY: Final = "a key of TIMESTAMP BY ... OVER is NULL, or cannot be computed, for this event"
 
 _DATETIME: Final = DTYPES[ValueType.DATETIME]
 
@@ -132,7 +133,7 @@ class Orderer:
         times_us = batch.frame[TIME].to_physical()
         if not self._over:
             return _ordered(times_us, arrival_us, self._policy, place.seen_us, None)
-        keys = _substreams(evaluate(self._over, batch, self._script), batch.height)
+        keys = _substreams(forgiving(self._over, batch, self._script), batch.height)
         unkeyed = keys.select(pl.any_horizontal(pl.all().is_null())).to_series()
         # Without a key an event belongs to no substream, and moves none.
         timed = times_us.zip_with(~unkeyed, times_us.clear(batch.height))

@@ -21,10 +21,12 @@ class RowError(DataError):
     """A row that an expression cannot be computed for.
 
     `row` is its index in the batch, `expression` the one that failed; its span says where it is written.
-    `origin` is the number of the input event that the row comes from, where that is known.
+    `origin` is the number of the input event that the row comes from, where that is known; `failing` says
+    which rows of the batch fail as well, where more than the first were looked at.
     """
 
     origin: int | None = None
+    failing: pl.Series | None = None
 
     def __init__(self, message: str, row: int, expression: Expression) -> None:
         self.row, self.expression = row, expression
@@ -41,7 +43,9 @@ def first_failure(faults: Sequence[Fault], frame: pl.DataFrame, script: str) -> 
     row = min(rows[0] for rows in first if rows)
     fault = faults[first.index([row])]
     found = [_value_in(value, frame.slice(row, 1)) for value in fault.shown]
-    return RowError(located(fault.problem(*found), fault.node, script, fault.advice), row, fault.node)
+    error = RowError(located(fault.problem(*found), fault.node, script, fault.advice), row, fault.node)
+    error.failing = failing.select(pl.any_horizontal(pl.all().fill_null(value=False))).to_series()
+    return error
 
 
 def _value_in(value: Value, row: pl.DataFrame) -> tuple[Any, ValueType | None]:
