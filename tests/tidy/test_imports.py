@@ -19,6 +19,9 @@ STEPS = [
     {"cli"},
     {"testing"},
 ]
+#: `headrace test` is the one verb that runs what the tests run.
+ALLOWED = {("headrace.cli.test", "testing")}
+
 RANK = {folder: rank for rank, step in enumerate(STEPS) for folder in step}
 
 
@@ -38,6 +41,8 @@ def test_no_module_imports_from_above_or_beside(name):
             continue
         if module.folder in STEPS[0] and folder in STEPS[0]:
             continue  # the ground floor is one step of small files; the cycle test keeps it in order
+        if (name, folder) in ALLOWED:
+            continue
         assert RANK[folder] < RANK[module.folder], f"{module.path}:{line} imports {target}"
 
 
