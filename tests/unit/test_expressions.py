@@ -273,3 +273,15 @@ def test_a_condition_that_is_the_same_in_every_row_still_gives_a_value_for_each(
     assert column("COALESCE('a', n)", events) == ["a", "a"]
     assert column("NULLIF('a', 'a')", events) == [None, None]
     assert column("LEFT('abc', NULL)", events) == [None, None]
+
+
+def test_a_constant_is_compared_with_a_column_that_polars_keeps_as_one_value() -> None:
+    frame = pl.DataFrame({"bigint:id": [1, 2]}).with_columns(pl.lit(None, dtype=pl.Float64).alias("float:v"))
+    batch = Batch(frame, (Column("id", (ValueType.BIGINT,)), Column("v", (ValueType.FLOAT,))))
+    script = bind("SELECT id FROM src WHERE v < 0 AND NOT (v < 0) AND id = 1")
+    relation = script.outputs[0].relation
+    assert isinstance(relation, Project)
+    assert isinstance(relation.source, Filter)
+    assert filter_rows(batch, relation.source.predicate, script.text).height == 0
+    conditions = [relation.source.predicate, ColumnRef("id")]
+    assert evaluate(conditions, batch, script.text)[1][ValueType.BIGINT].to_list() == [1, 2]

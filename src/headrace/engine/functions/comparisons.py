@@ -143,6 +143,9 @@ def _numbers(symbol: str, left: Plane, right: Plane) -> pl.Expr:
 
 
 def _plain(symbol: str, left: pl.Expr, right: pl.Expr) -> pl.Expr:
+    if not left.meta.root_names():
+        # A constant on the left of a column that Polars keeps as one value would make one row.
+        left, right, symbol = right, left, _TURNED[symbol]
     result: pl.Expr = COMPARISONS[symbol](left, right)
     return result
 
