@@ -14,11 +14,14 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from headrace.engine.analytic.anomaly import judging
+from headrace.engine.analytic.change_points import ChangePoints
 from headrace.engine.analytic.first_in import FirstIn
 from headrace.engine.analytic.function import Events, Function
 from headrace.engine.analytic.lag import Lag
 from headrace.engine.analytic.lookback import Numbers, look_back
 from headrace.engine.analytic.over import Over
+from headrace.engine.analytic.spikes import SpikesAndDips
 from headrace.engine.equality import canonical
 from headrace.engine.expressions import Planes, evaluate
 from headrace.engine.operator import Slice, State
@@ -29,6 +32,8 @@ from headrace.models.aggregate import UserAggregate
 from headrace.sql.plan import Analytic, AnalyticCall, Expression
 
 _FUNCTIONS: Final[Mapping[str, Callable[[Sequence[AnalyticCall], str], Function]]] = {
+    "ANOMALYDETECTION_CHANGEPOINT": ChangePoints,
+    "ANOMALYDETECTION_SPIKEANDDIP": SpikesAndDips,
     "ISFIRST": FirstIn,
     "LAG": Lag,
     "LAST": Lag,
@@ -36,6 +41,9 @@ _FUNCTIONS: Final[Mapping[str, Callable[[Sequence[AnalyticCall], str], Function]
 
 #: The kind of all calls that are none of these functions.
 _AGGREGATE: Final = "aggregate"
+
+#: Where the names of functions that judge events begin.
+_ANOMALY: Final = "ANOMALYDETECTION_"
 
 #: Columns of the keys; those of what is remembered begin otherwise.
 _KEY: Final = "key"
@@ -97,13 +105,13 @@ def _grouped(calls: Sequence[AnalyticCall], script: str, user: Mapping[str, User
     """Return the calls that look at the same events together."""
     groups: dict[object, list[AnalyticCall]] = {}
     for call in calls:
-        groups.setdefault((_kind(call), call.partition, call.when), []).append(call)
+        groups.setdefault((_kind(call), call.partition, _condition(call)), []).append(call)
     return [
         _Calls(
             tuple(call.call.column for call in same),
             _function(same, script, user),
             same[0].partition,
-            same[0].when,
+            _condition(same[0]),
         )
         for same in groups.values()
     ]
@@ -114,6 +122,11 @@ def _kind(call: AnalyticCall) -> str:
     if call.call.user or function not in _FUNCTIONS:
         return _AGGREGATE
     return "LAG" if function == "LAST" else function
+
+
+def _condition(call: AnalyticCall) -> Expression | None:
+    """Return the condition for an event to count, None where all do."""
+    return judging(call) if _kind(call).startswith(_ANOMALY) else call.when
 
 
 def _function(calls: Sequence[AnalyticCall], script: str, user: Mapping[str, UserAggregate]) -> Function:
