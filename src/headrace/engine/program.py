@@ -169,7 +169,7 @@ class _Run:
             self._nothing = Slice(None, frontiers_us.pop())
         for name, relation in self._plan.outputs.items():
             batch = self._slice(relation, _output_place(name)).batch
-            if batch is not None and batch.height:
+            if batch is not None:
                 self._results.outputs[name] = batch
         return self._results
 
@@ -184,12 +184,13 @@ class _Run:
         if len(below) > 1:
             below = self._aligned(below, place)
         try:
-            return self._applied(relation, below, place)
+            result = self._applied(relation, below, place)
         except RowError as error:
-            batch = below[0].batch
-            if error.origin is None and batch is not None and ORIGIN in batch.frame.columns:
-                error.origin = batch.frame[ORIGIN][error.row]
+            if error.origin is None:
+                error.origin = _origin(below[0].batch, error.row)
             raise
+        filled = result.batch is None or result.batch.height
+        return result if filled else Slice(None, result.frontier_us)
 
     def _applied(self, relation: Relation, below: Sequence[Slice], place: str) -> Slice:
         if isinstance(relation, Stateful):
@@ -230,3 +231,11 @@ class _Run:
         self._results.score_ns += self._clock.monotonic_ns() - began
         self._results.failures += result.failures
         return result.batch
+
+
+def _origin(batch: Batch | None, row: int) -> int | None:
+    """Return the number of the event that a row comes from, None where it comes from no single one."""
+    if batch is None or ORIGIN not in batch.frame.columns or row >= batch.height:
+        return None
+    number: int | None = batch.frame[ORIGIN][row]
+    return number
