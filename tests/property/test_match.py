@@ -124,7 +124,7 @@ def conditions(own: str) -> st.SearchStrategy[Condition]:
 
 # --- patterns --------------------------------------------------------------------------------------------
 
-#: A pattern as nested tuples: ("take", variable), ("then", ...), ("either", ...), ("repeat", part, least, most).
+#: A pattern in tuples: ("take", variable), ("then", ..), ("either", ..), ("repeat", part, least, most).
 Tree = tuple[Any, ...]
 
 REPEATS = {"*": (0, None), "+": (1, None), "?": (0, 1), "{2}": (2, 2), "{2,}": (2, None), "{1,3}": (1, 3)}
@@ -169,27 +169,33 @@ def ways(tree: Tree, rows: Sequence[Row], at: int, taken: Taken, tests: dict[str
         for part in parts:
             yield from ways(part, rows, at, taken, tests)
     elif kind == "then":
-        if not parts:
-            yield taken
-            return
-        for found in ways(parts[0], rows, at, taken, tests):
-            yield from ways(("then", *parts[1:]), rows, at + len(found) - len(taken), found, tests)
+        yield from in_turn(parts, rows, at, taken, tests)
     else:
         part, least, most = parts
         if most != 0:
+            rest = ("repeat", part, max(least - 1, 0), None if most is None else most - 1)
             for found in ways(part, rows, at, taken, tests):
-                if found == taken and least == 0:
-                    continue  # going round without an event leads nowhere new
-                rest = ("repeat", part, max(least - 1, 0), None if most is None else most - 1)
-                yield from ways(rest, rows, at + len(found) - len(taken), found, tests)
+                # Going round without an event leads nowhere new.
+                if found != taken or least > 0:
+                    yield from ways(rest, rows, at + len(found) - len(taken), found, tests)
         if least == 0:
             yield taken
+
+
+def in_turn(
+    parts: Sequence[Tree], rows: Sequence[Row], at: int, taken: Taken, tests: dict[str, Test]
+) -> Iterator[Taken]:
+    if not parts:
+        yield taken
+        return
+    for found in ways(parts[0], rows, at, taken, tests):
+        yield from in_turn(parts[1:], rows, at + len(found) - len(taken), found, tests)
 
 
 def matches(
     rows: Sequence[tuple[int, Row]], tree: Tree, tests: dict[str, Test], limit: int
 ) -> Iterator[tuple[int, int, Taken]]:
-    """Yield the time of the last event, the place of the first, and what the events of a match are taken for."""
+    """Yield the time of the last event of each match, the place of the first, and what its events are."""
     for start, (first, _) in enumerate(rows):
         for end in range(start, len(rows)):
             if first <= rows[end][0] - limit:
