@@ -119,13 +119,11 @@ def _delays_of_pairs(join: Join) -> dict[str, int]:
     """Return the delays behind a join, whose pairs have the later of both times.
 
     A right row is less than ``high + 1`` units behind the time that the bound counts from and less than
-    ``1 - low`` units before it; a left row that comes alone is at most `high` units late.
+    ``1 - low`` units before it; a left row that comes alone is dated at most `high` units later.
     """
     left = _delays(join.left)
     behind = min((bound.high + 1) * bound.unit_us for bound in join.bounds)
     before = min((1 - bound.low) * bound.unit_us + _delay(bound, left) for bound in join.bounds)
-    if join.outer:
-        behind = max(behind, Reach.of(join).absence_us)
     return {
         **{name: delay + max(behind, 0) for name, delay in left.items()},
         **{name: delay + max(before, 0) for name, delay in _delays(join.right).items()},
