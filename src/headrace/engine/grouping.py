@@ -64,12 +64,12 @@ class Grouping:
         return [part for aggregator in self._aggregators for part in aggregator.first(columns)]
 
     def rows(self, merged: pl.DataFrame, window_id: str | None = None) -> Batch:
-        """Return the result of each row of `merged`, which has the column END, in order of END and keys.
+        """Return the result of each row of `merged`, which has the column END, by END and keys, else as given.
 
         Raises DataError where a value is out of range.
         """
         order = [pl.col(END), *self.keys.order(merged.columns)]
-        frame = merged.sort(order)
+        frame = merged.sort(order, maintain_order=True)
         columns = [
             *zip((key.column for key in self._aggregate.keys), self.keys.values(frame), strict=True),
             *(

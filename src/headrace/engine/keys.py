@@ -25,13 +25,13 @@ class Keys:
 
     def __init__(self, expressions: Sequence[Expression], script: str, prefix: str = "@key") -> None:
         self._expressions, self._script = tuple(expressions), script
-        self._prefixes = [f"{prefix}{place}:" for place in range(len(self._expressions))]
+        self.prefixes = [f"{prefix}{place}:" for place in range(len(self._expressions))]
 
     def lift(self, batch: Batch) -> list[pl.Series]:
         """Return the columns of the keys of each row; none when all keys are NULL. Raises RowError."""
         columns: list[pl.Series] = []
         values = evaluate(self._expressions, batch, self._script)
-        for prefix, planes in zip(self._prefixes, values, strict=True):
+        for prefix, planes in zip(self.prefixes, values, strict=True):
             floats = planes.get(ValueType.FLOAT)
             columns += named(prefix, canonical(planes))
             if floats is not None:
@@ -42,18 +42,18 @@ class Keys:
 
     def equal(self, columns: Collection[str]) -> list[str]:
         """Return those of `columns` that rows of one group are equal in, NULL being equal to NULL."""
-        return [name for prefix in self._prefixes for name in planes_among(prefix, columns).values()]
+        return [name for prefix in self.prefixes for name in planes_among(prefix, columns).values()]
 
     def first(self, columns: Collection[str]) -> list[pl.Expr]:
         """Return what ``group_by(equal columns).agg(...)`` keeps of the keys besides, at a merge as well."""
-        marks = [_floats(prefix) for prefix in self._prefixes]
+        marks = [_floats(prefix) for prefix in self.prefixes]
         return [pl.col(mark).fill_null(value=False).all() for mark in marks if mark in columns]
 
     def order(self, columns: Collection[str]) -> list[pl.Expr]:
         """Return what to sort by, NULL first, to have rows in the order of their keys."""
         return [
             part
-            for prefix in self._prefixes
+            for prefix in self.prefixes
             for part in sort_columns(
                 {type_: pl.col(name) for type_, name in planes_among(prefix, columns).items()}
             )
@@ -61,7 +61,7 @@ class Keys:
 
     def values(self, frame: pl.DataFrame) -> list[Planes]:
         """Return the value of each key in every row of `frame`."""
-        return [self._value(prefix, frame) for prefix in self._prefixes]
+        return [self._value(prefix, frame) for prefix in self.prefixes]
 
     def _value(self, prefix: str, frame: pl.DataFrame) -> Planes:
         names = planes_among(prefix, frame.columns)

@@ -1,0 +1,144 @@
+"""GROUP BY SlidingWindow: a row of a group at each instant at which what it holds changes (reference, B4).
+
+A group holds the events of (instant - size, instant]. That changes when an event comes, at its time t, and
+when it goes, at t + size; both at one instant are one change. A group that holds nothing gives no row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from headrace.engine.grouping import END, Grouping
+from headrace.engine.operator import NEVER_US, Slice, State
+from headrace.engine.ranges import Ranges, Rows, merged_ranges
+from headrace.events.batch import TIME, Batch
+from headrace.models.aggregate import UserAggregate
+from headrace.sql import plan
+
+_GROUP: Final = "@group"
+
+
+class SlidingAggregate:
+    """Computes `aggregate`, whose window is `window`; keeps the rows of the last `size_us`, lifted.
+
+    `user` are the user aggregates by the names they are called by.
+    """
+
+    def __init__(
+        self,
+        aggregate: plan.Aggregate,
+        window: plan.Sliding,
+        script: str,
+        user: Mapping[str, UserAggregate] | None = None,
+    ) -> None:
+        self._size_us, self._id = window.size_us, window.id
+        self._grouping = Grouping(aggregate, script, user)
+
+    def initial(self) -> State:
+        """Return a state without rows."""
+        return {"rows": None, "frontier_us": NEVER_US}
+
+    def advance(self, state: State, inputs: Sequence[Slice], /) -> tuple[State, Slice]:
+        """Return the rows of all changes before the frontier; raises RowError, and DataError out of range."""
+        [given] = inputs
+        frontier_us = given.frontier_us
+        rows = self._rows(state["rows"], given.batch)
+        if rows is None:
+            return {"rows": None, "frontier_us": frontier_us}, Slice(None, frontier_us)
+        since_us = state["frontier_us"]
+        assert isinstance(since_us, int)
+        # An event that is just as old as the size is in no window any more, but that it goes is still to come.
+        leaving = pl.col(TIME).to_physical() >= frontier_us - self._size_us
+        kept = rows.filter(leaving)
+        after: State = {"rows": kept if kept.height else None, "frontier_us": frontier_us}
+        return after, Slice(self._changes(rows, since_us, frontier_us), frontier_us)
+
+    def _rows(self, kept: object, batch: Batch | None) -> pl.DataFrame | None:
+        """Return the lifted rows that are kept and those of `batch`, in order of time."""
+        frames = [kept] if isinstance(kept, pl.DataFrame) else []
+        if batch is not None and batch.height:
+            frames.append(self._grouping.lift(batch))
+        return pl.concat(frames, how="diagonal") if frames else None
+
+    def _changes(self, rows: pl.DataFrame, since_us: int, frontier_us: int) -> Batch | None:
+        """Return a row for each group and change with `since_us` <= time < `frontier_us`."""
+        keys = self._grouping.keys.equal(rows.columns)
+        by_group = rows.sort(keys, maintain_order=True) if keys else rows
+        changes = _found(_Events.of(by_group, keys), self._size_us, since_us, frontier_us)
+        if not len(changes.ends_us):
+            return None
+        partials = merged_ranges(by_group.drop(keys), self._grouping, changes.held)
+        ends = pl.Series(END, changes.ends_us)
+        result = partials.with_columns(ends, *by_group.select(keys)[changes.held.starts])
+        return self._grouping.rows(result, self._id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Events:
+    """The times of events in order of group and time; events of one group have one number, from 0 on."""
+
+    times_us: Rows
+    groups: Rows
+
+    @classmethod
+    def of(cls, by_group: pl.DataFrame, keys: Sequence[str]) -> _Events:
+        times_us = by_group.get_column(TIME).to_physical().to_numpy()
+        if not keys:
+            return cls(times_us, np.zeros(len(times_us), dtype=np.int64))
+        begins = pl.any_horizontal(pl.col(key).ne_missing(pl.col(key).shift()) for key in keys)
+        numbers = by_group.select(begins.cum_sum().cast(pl.Int64).alias(_GROUP))
+        return cls(times_us, numbers.to_series().to_numpy())
+
+
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """Instants of groups, and the rows that the group holds then."""
+
+    ends_us: Rows
+    held: Ranges
+
+
+def _found(events: _Events, size_us: int, since_us: int, frontier_us: int) -> _Changes:
+    """Return the changes with `since_us` <= time < `frontier_us` after which the group holds something."""
+    times_us, groups = events.times_us, events.groups
+    # Events of one group and time come and go together: the first of each such run speaks for it.
+    first = np.ones(len(times_us), dtype=bool)
+    first[1:] = (times_us[1:] != times_us[:-1]) | (groups[1:] != groups[:-1])
+    runs = np.flatnonzero(first)
+    after_run = np.append(runs[1:], len(times_us))
+    run_us, run_groups = times_us[runs], groups[runs]
+
+    comes = run_us >= since_us
+    goes_us = run_us + size_us
+    goes = (goes_us >= since_us) & (goes_us < frontier_us)
+    place = _Places(events)
+    come_starts = place.after(run_groups[comes], run_us[comes] - size_us)
+    come_ends = after_run[comes]
+    go_starts = after_run[goes]
+    go_ends = place.after(run_groups[goes], goes_us[goes])
+    # Where others come at the instant they are the change; where none is left there is no row.
+    alone = (go_ends > go_starts) & (times_us[go_ends - 1] != goes_us[goes])
+    return _Changes(
+        np.concatenate([run_us[comes], goes_us[goes][alone]]),
+        Ranges(np.concatenate([come_starts, go_starts[alone]]), np.concatenate([come_ends, go_ends[alone]])),
+    )
+
+
+class _Places:
+    """Finds places among events in order of group and time, by one number for both."""
+
+    def __init__(self, events: _Events) -> None:
+        # Times are replaced by their ranks, which do not overflow beside a group.
+        self._instants_us, ranks = np.unique(events.times_us, return_inverse=True)
+        self._width = len(self._instants_us) + 1
+        self._numbers = events.groups * self._width + ranks
+
+    def after(self, groups: Rows, times_us: Rows) -> Rows:
+        """Return the first place in each group behind all events up to its time."""
+        ranks = np.searchsorted(self._instants_us, times_us, side="right")
+        return np.searchsorted(self._numbers, groups * self._width + ranks)
