@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from headrace.engine.operator import Operator
+from headrace.engine.operators.aggregate import aggregate_operator
 from headrace.engine.operators.analytic import AnalyticFunctions
 from headrace.engine.operators.apply import apply_elements
 from headrace.engine.operators.filter import filter_rows
@@ -88,10 +89,11 @@ def transformation_for(relation: Transformation, parts: Parts) -> Callable[[Batc
 def operator_for(relation: Stateful, parts: Parts) -> Operator:
     """Return the operator of a relation with state."""
     match relation:
+        case Aggregate():
+            return aggregate_operator(relation, parts.script, parts.aggregates)
         case Analytic():
             return AnalyticFunctions(relation, parts.script)
         case Join():
             return StreamJoin(relation, parts.script)
         case Match():
             return PatternMatch(relation, parts.script)
-    raise NotImplementedError(type(relation).__name__)
