@@ -11,10 +11,15 @@ from typing import Final
 import polars as pl
 
 from headrace.engine.values import NUMBERS
-from headrace.events.batch import ValueType
+from headrace.events.batch import DTYPES, ValueType
 
 _MAX_BIGINT: Final = 2**63 - 1
 _MIN_BIGINT: Final = -(2**63)
+
+#: The types of `fixed_columns`: numbers as the nearest floats and as whole numbers, datetimes, texts.
+FIXED: Final = tuple(
+    DTYPES[type_] for type_ in (ValueType.FLOAT, ValueType.BIGINT, ValueType.DATETIME, ValueType.TEXT)
+)
 
 #: Types that are no numbers, the greatest first.
 _OTHERS: Final = (ValueType.DATETIME, ValueType.TEXT, ValueType.RECORD, ValueType.ARRAY)
@@ -22,20 +27,28 @@ _OTHERS: Final = (ValueType.DATETIME, ValueType.TEXT, ValueType.RECORD, ValueTyp
 
 def sort_columns(planes: Mapping[ValueType, pl.Expr]) -> list[pl.Expr]:
     """Return what to sort by, NULL being the least in each, to have the values of `planes` in order."""
-    numbers = [type_ for type_ in NUMBERS if type_ in planes]
-    columns = _numbers(planes, numbers)
-    return [*columns, *(planes[type_] for type_ in _OTHERS if type_ in planes)]
+    numbers = [planes[type_] for type_ in NUMBERS if type_ in planes]
+    if len(numbers) > 1:
+        nearest, exact = _numbers(planes)
+        numbers = [nearest, exact] if ValueType.FLOAT in planes else [exact]
+    return [*numbers, *(planes[type_] for type_ in _OTHERS if type_ in planes)]
 
 
-def _numbers(planes: Mapping[ValueType, pl.Expr], types: list[ValueType]) -> list[pl.Expr]:
-    if len(types) < 2:
-        return [planes[type_] for type_ in types]
-    wholes = [planes[type_].cast(pl.Int64) for type_ in types if type_ is not ValueType.FLOAT]
-    whole = wholes[0] if len(wholes) == 1 else pl.coalesce(wholes)
-    if ValueType.FLOAT not in types:
-        return [whole]
-    real = planes[ValueType.FLOAT]
-    # The nearest floats of bigints are in the order of the bigints, or equal; equal ones are whole.
-    nearest = pl.coalesce(real, whole.cast(pl.Float64))
+def fixed_columns(planes: Mapping[ValueType, pl.Expr]) -> list[pl.Expr]:
+    """Return what to sort by in columns that are the same whatever types there are: see FIXED."""
+    null = pl.lit(None)
+    others = [planes.get(type_, null) for type_ in (ValueType.DATETIME, ValueType.TEXT)]
+    return [part.cast(dtype) for part, dtype in zip([*_numbers(planes), *others], FIXED, strict=True)]
+
+
+def _numbers(planes: Mapping[ValueType, pl.Expr]) -> tuple[pl.Expr, pl.Expr]:
+    """Return numbers as the nearest floats, and as whole numbers, which decide between equal floats."""
+    wholes = [planes[type_].cast(pl.Int64) for type_ in (ValueType.BIGINT, ValueType.BIT) if type_ in planes]
+    whole = pl.coalesce(wholes) if wholes else pl.lit(None, pl.Int64)
+    real = planes.get(ValueType.FLOAT)
+    if real is None:
+        return whole.cast(pl.Float64), whole
+    # Bigints between two neighbours among floats have one of them for their nearest.
     beyond = pl.when(real > 0).then(_MAX_BIGINT).when(real < 0).then(_MIN_BIGINT)
-    return [nearest, pl.coalesce(whole, real.cast(pl.Int64, strict=False), beyond)]
+    exact = pl.coalesce(whole, real.cast(pl.Int64, strict=False), beyond)
+    return pl.coalesce(real, whole.cast(pl.Float64)), exact

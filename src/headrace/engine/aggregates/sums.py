@@ -9,18 +9,14 @@ from typing import Final
 import polars as pl
 
 from headrace.engine.aggregates.arguments import Argument
+from headrace.engine.aggregates.ranges import check_bigints, check_finite
 from headrace.engine.evaluation import Planes
 from headrace.engine.planes import named, occurring, plane_name
-from headrace.engine.row_error import located
-from headrace.errors import DataError
 from headrace.events.batch import Batch, ValueType
 from headrace.sql.plan import AggregateCall
 
 #: As many bigints below it as a frame can have rows are added in 64 bits without a wrap.
 _SMALL: Final = 2**31
-
-_MAX_BIGINT: Final = 2**63 - 1
-_MIN_BIGINT: Final = -(2**63)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +61,7 @@ class Sum:
 
     def finish(self, partials: pl.DataFrame) -> Planes:
         """Return bigints, floats where a float is among the values, or means, which are floats."""
-        zeros = [pl.lit(0).alias(name) for name in self._partials if name not in partials.columns]
+        zeros = [pl.lit(0, pl.Int64).alias(name) for name in self._partials if name not in partials.columns]
         whole, wholes, real, reals = (pl.col(name).fill_null(0) for name in self._partials)
         count = wholes + reals
         total = real + whole.cast(pl.Float64)
@@ -79,24 +75,11 @@ class Sum:
         values = partials.with_columns(zeros).select(
             plane.alias(type_.name) for type_, plane in found.items()
         )
-        self._check(values)
-        return occurring({type_: values.get_column(type_.name) for type_ in found})
-
-    def _check(self, values: pl.DataFrame) -> None:
-        """Raise DataError where a value is out of the range of its type."""
-        whole, real = pl.col(ValueType.BIGINT.name), pl.col(ValueType.FLOAT.name)
-        outside = {ValueType.FLOAT: ~real.is_finite()}
+        planes = {type_: values.get_column(type_.name) for type_ in found}
+        check_finite(planes[ValueType.FLOAT], self.call, self.script)
         if not self.mean:
-            outside[ValueType.BIGINT] = (whole > _MAX_BIGINT) | (whole < _MIN_BIGINT)
-        failing = values.select(where.any().alias(type_.value) for type_, where in outside.items())
-        for type_, fails in failing.row(0, named=True).items():
-            if fails:
-                advice = (
-                    "CAST the argument to float" if type_ == ValueType.BIGINT else "Leave such events out"
-                )
-                raise DataError(
-                    located(f"The result is out of range of {type_}", self.call, self.script, advice)
-                )
+            check_bigints(planes[ValueType.BIGINT], self.call, self.script)
+        return occurring(planes)
 
     @property
     def _wide(self) -> str:

@@ -1,0 +1,82 @@
+"""The ORDER BY of TopOne and CollectTop: NULL is the least value, ties are in order of arrival."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+import polars as pl
+
+from headrace.engine.aggregates.arguments import Argument
+from headrace.engine.ordering import FIXED, fixed_columns, sort_columns
+from headrace.engine.planes import named, planes_among
+from headrace.events.batch import Batch
+from headrace.sql.plan import Order
+
+#: A column of the rows of a group, by its name.
+Column = Callable[[str], pl.Expr]
+
+
+class Ranking:
+    """The order of rows by columns whose names begin with `prefix`."""
+
+    def __init__(self, order: Sequence[Order], prefix: str, script: str) -> None:
+        self._prefixes = [f"{prefix}order{place}:" for place in range(len(order))]
+        self._arguments = [Argument(part.expression, script) for part in order]
+        self._descending = [part.descending for part in order]
+
+    def lift(self, batch: Batch) -> list[pl.Series]:
+        """Return the values that rows are ordered by; raises RowError."""
+        parts = zip(self._prefixes, self._arguments, strict=True)
+        return [series for prefix, argument in parts for series in named(prefix, argument.ordered(batch))]
+
+    def names(self, columns: Collection[str]) -> list[str]:
+        """Return those of `columns` that rows are ordered by."""
+        return [name for prefix in self._prefixes for name in planes_among(prefix, columns).values()]
+
+    def first(self, columns: Collection[str], column: Column) -> Column:
+        """Return what gives a column's value in the first row of a group; `column` gives all its values."""
+        keys, descending = self._keys(columns, column)
+        if not keys:
+            return lambda name: column(name).first()
+        if len(keys) > 1:
+            return lambda name: self._sorted(column(name), keys, descending).first()
+        best = keys[0].max() if descending[0] else pl.when(keys[0].null_count() == 0).then(keys[0].min())
+        # Not arg_max of the key: where Polars knows it to be sorted, that is the last of equal ones.
+        index = keys[0].eq_missing(best).arg_max()
+        return lambda name: column(name).get(index, null_on_oob=True)
+
+    def top(self, rows: pl.Expr, columns: Collection[str], column: Column, count: int) -> pl.Expr:
+        """Return the first `count` of `rows`, which stand in the order of arrival as those of `column` do."""
+        keys, descending = self._keys(columns, column)
+        return (self._sorted(rows, keys, descending) if keys else rows).head(count)
+
+    def fixed(self, columns: Collection[str]) -> list[pl.Expr]:
+        """Return what rows are ordered by as columns that are the same whatever types there are."""
+        result = []
+        for prefix in self._prefixes:
+            names = planes_among(prefix, columns)
+            parts = fixed_columns({type_: pl.col(name) for type_, name in names.items()})
+            result += [part.alias(f"{prefix}{place}") for place, part in enumerate(parts)]
+        return result
+
+    def top_of_list(self, rows: pl.Expr, count: int) -> pl.Expr:
+        """Return the first `count` of lists of records with the fields that `fixed` gives."""
+        record = pl.element()
+        fields = [f"{prefix}{place}" for prefix in self._prefixes for place in range(len(FIXED))]
+        keys = [record.struct.field(field) for field in fields]
+        descending = [flag for flag in self._descending for _ in FIXED]
+        return rows.list.eval(self._sorted(record, keys, descending).head(count))
+
+    def _keys(self, columns: Collection[str], column: Column) -> tuple[list[pl.Expr], list[bool]]:
+        keys: list[pl.Expr] = []
+        descending: list[bool] = []
+        for prefix, flag in zip(self._prefixes, self._descending, strict=True):
+            names = planes_among(prefix, columns)
+            parts = sort_columns({type_: column(name) for type_, name in names.items()})
+            keys += parts
+            descending += [flag] * len(parts)
+        return keys, descending
+
+    @staticmethod
+    def _sorted(rows: pl.Expr, keys: list[pl.Expr], descending: list[bool]) -> pl.Expr:
+        return rows.sort_by(keys, descending=descending, nulls_last=descending, maintain_order=True)
