@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from headrace.cli.main import unexpected
 from headrace.cli.options import add_json, plain
 from headrace.cli.show import count_text, print_json, print_lines
 from headrace.errors import DataError, HeadraceError, UserError
@@ -101,6 +102,8 @@ def _checked(file: Path, case: Mapping[str, Any], cut: str, cuts: Any) -> Checke
         differences = [str(difference) for difference in check_case(case, cuts=cuts)]
     except HeadraceError as error:
         differences = [f"it ended with: {error}"]
+    except Exception as error:  # the other cases are run all the same
+        differences = [f"it ended with {unexpected(error)}"]
     name, confidence = str(case.get("name") or file.stem), str(case.get("confidence") or "")
     return Checked(file, name, cut, differences, confidence)
 
