@@ -29,6 +29,7 @@ REPEATS = 3
 #: Bids a second of event time: a batch is ten seconds.
 RATE = 10_000
 AUCTIONS = 1_000
+OPENED_EVERY = 50
 BIDDERS = 20_000
 
 _START = pl.datetime(2026, 3, 2, time_unit="us")
@@ -48,7 +49,7 @@ def bids(rows: int) -> pl.DataFrame:
     """Bids whose auctions come and go: the hot ones are the newest."""
     number = pl.int_range(rows, dtype=pl.Int64)
     mixed = number.hash(seed=7).cast(pl.Int64, strict=False).fill_null(0).abs()
-    newest = number // 2_000
+    newest = number // OPENED_EVERY
     return pl.select(
         (_START + pl.duration(microseconds=number * (1_000_000 // RATE))).alias(TIME),
         number.alias(ORIGIN),
@@ -59,9 +60,13 @@ def bids(rows: int) -> pl.DataFrame:
 
 
 def auctions(bid: pl.DataFrame) -> pl.DataFrame:
-    """An auction for each fiftieth bid, opened at its time."""
-    return bid.gather_every(50).select(
-        TIME, ORIGIN, "bigint:auction", pl.col("bigint:price").alias("bigint:reserve")
+    """The auctions, each opened just before the first bid on it."""
+    opened = bid.gather_every(OPENED_EVERY).with_row_index("number")
+    return opened.select(
+        TIME,
+        ORIGIN,
+        (pl.col("number").cast(pl.Int64) + AUCTIONS - 1).alias("bigint:auction"),
+        pl.col("bigint:price").alias("bigint:reserve"),
     )
 
 
