@@ -64,7 +64,7 @@ class Grouping:
         return [part for aggregator in self._aggregators for part in aggregator.first(columns)]
 
     def rows(self, merged: pl.DataFrame, window_id: str | None = None) -> Batch:
-        """Return the result of each row of `merged`, which has the column END, by END and keys, else as given.
+        """Return the result of each row of `merged` (it has END), by END and keys, then as given.
 
         Raises DataError where a value is out of range.
         """

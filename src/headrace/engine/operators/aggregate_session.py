@@ -101,9 +101,9 @@ class SessionAggregate:
         names = self._session_columns(rows.columns)
         if not names:
             return pl.DataFrame(height=1), rows.with_columns(pl.lit(0, pl.Int64).alias(_KEY))
-        rest = pl.exclude(names)
+        rest = [name for name in rows.columns if name not in names]
         grouped = rows.group_by(names).agg(rest).with_row_index(_KEY)
-        return grouped.select(names), grouped.drop(names).explode(pl.exclude(_KEY))
+        return grouped.select(names), grouped.drop(names).explode(rest)
 
     def _session_columns(self, columns: Sequence[str]) -> list[str]:
         shared = [name for prefix in self._shared for name in planes_among(prefix, columns).values()]
@@ -147,7 +147,7 @@ class SessionAggregate:
         done = partials.filter(ended).with_columns(
             pl.Series(END, windows.ends_us[of[ended]]), *keys[windows.keys[of[ended]]]
         )
-        # Sessions of several keys may end at one time with equal groups: they come in the order of their keys.
+        # Sessions with several keys may end together with equal groups: they come in the order of their keys.
         order = self._others.order(done.columns)
         done = done.sort(order) if order else done
         return state, Slice(self._grouping.rows(done, self._window.id), frontier_us)

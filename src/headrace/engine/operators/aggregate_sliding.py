@@ -52,7 +52,7 @@ class SlidingAggregate:
             return {"rows": None, "frontier_us": frontier_us}, Slice(None, frontier_us)
         since_us = state["frontier_us"]
         assert isinstance(since_us, int)
-        # An event that is just as old as the size is in no window any more, but that it goes is still to come.
+        # An event that is just as old as the size is in no window any more, but it has not yet gone.
         leaving = pl.col(TIME).to_physical() >= frontier_us - self._size_us
         kept = rows.filter(leaving)
         after: State = {"rows": kept if kept.height else None, "frontier_us": frontier_us}
