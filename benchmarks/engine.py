@@ -3,8 +3,8 @@
     python -m benchmarks.engine [ROWS]
 
 Bids come as batches of 100,000 rows in memory, in order of time, as slices with their frontier; nothing is
-read, decoded or written. Polars has all rows at once, and may use what a stream cannot know. Both must give the
-same number of rows. Figures are medians of three runs in turn; what carries over is the ratio.
+read or written. Polars has all rows at once, and may use what a stream cannot know. Both must give as many rows.
+Figures are medians of three runs in turn; what carries over is the ratio.
 """
 
 from __future__ import annotations
