@@ -38,10 +38,10 @@ A shape is a GeoJSON record or a WKT text, in degrees, the longitude first. What
 [the query language](query-language.md#shapes). These functions need `pip install 'headrace[geo]'`.
 """,
     Group.AGGREGATE: """
-They are computed over the events of a window in `GROUP BY`. They take no notice of NULL, and of nothing but
-NULL they are NULL; `COUNT` is 0. Those marked _looks back_ also stand before
-`OVER ([PARTITION BY key] LIMIT DURATION(unit, n) [WHEN condition])`, and then tell of the events up to each
-event.
+They are computed over the events of a window in `GROUP BY`, or, with
+`OVER ([PARTITION BY key] [ORDER BY key] LIMIT DURATION(unit, n) [WHEN condition])` behind them, over the
+events up to each event. They take no notice of NULL, and of nothing but NULL they are NULL; `COUNT` is 0.
+`COUNT(DISTINCT value)` takes no `OVER`.
 """,
     Group.ANALYTIC: """
 They give each event something of the events up to it, in order of time, before `WHERE` leaves any out.
@@ -101,7 +101,6 @@ def _entries(entries: Sequence[Entry]) -> Iterator[str]:
             shown = example.events
             yield f"The examples read these events:\n\n{events}"
         marks = [] if entry.result is None else [_gives(entry.result)]
-        marks += ["_looks back_"] if entry.looks_back and entry.group is Group.AGGREGATE else []
         yield f"### {entry.name}\n\n" + " · ".join([f"`{entry.usage}`", *marks]) + f"\n\n{entry.doc}\n"
         if example.metadata:
             yield _in_python(example)

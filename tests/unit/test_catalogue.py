@@ -13,7 +13,15 @@ from headrace.engine.expressions import evaluate
 from headrace.engine.functions import KERNELS
 from headrace.events.batch import TIME, Batch, ValueType
 from headrace.sql.bind import bind
-from headrace.sql.catalogue import Group, ResultRule, all_entries, all_signatures, find_entry, lookup
+from headrace.sql.catalogue import (
+    Group,
+    ResultRule,
+    aggregates,
+    all_entries,
+    all_signatures,
+    find_entry,
+    lookup,
+)
 from headrace.sql.catalogue.datetimes import DATE_PARTS
 from headrace.sql.catalogue.elsewhere import AGGREGATES, ANALYTIC, FOREIGN, ROWS, WINDOWS
 
@@ -145,6 +153,19 @@ def test_an_entry_is_described_for_a_reader(entry):
     assert 0 <= entry.least <= (10 if entry.most is None else entry.most)
     optional = [parameter.optional for parameter in entry.parameters]
     assert optional == sorted(optional)
+
+
+@pytest.mark.parametrize("entry", aggregates.ENTRIES, ids=lambda entry: entry.name)
+def test_an_aggregate_looks_back_from_each_event(entry):
+    """What the last event sees of the last five minutes is what a window of them would hold."""
+    call, events = entry.example.query.partition(" AS ")[0], {"readings": entry.example.events}
+    limit = "LIMIT DURATION(minute, 5)"
+    over = f"{call[:-1]} {limit})" if entry.ordered else f"{call} OVER ({limit})"
+    rows = hr.query(f"{over} AS x FROM readings TIMESTAMP BY t", events)["output"]
+    window = "FROM readings TIMESTAMP BY t GROUP BY TumblingWindow(hour, 1)"
+    [whole] = hr.query(f"{call} AS x {window}", events)["output"]
+    assert len(rows) == len(entry.example.events)
+    assert rows[-1]["x"] == (whole["x"] if isinstance(whole["x"], list | dict) else pytest.approx(whole["x"]))
 
 
 def test_entries_are_found_by_all_their_names_in_any_case():

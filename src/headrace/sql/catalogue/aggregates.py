@@ -1,4 +1,4 @@
-"""The aggregates: over the events of a window in GROUP BY, and some OVER what came before each event.
+"""The aggregates: over the events of a window in GROUP BY, or OVER the events up to each event.
 
 All but COUNT take no notice of NULL; of nothing but NULL they are NULL, COUNT is 0.
 """
@@ -39,6 +39,7 @@ def _aggregate(
         written,
         doc,
         Example(query, READINGS, rows),
+        looks_back=True,
         **clauses,
     )
 
@@ -46,7 +47,7 @@ def _aggregate(
 def _of_numbers(name: str, doc: str, rows: tuple[Row, ...], source: str = _PER_MINUTE) -> Entry:
     """Return the entry of an aggregate that gives a float."""
     example = (f"SELECT {name}(v) AS x{source}", rows)
-    return _aggregate(f"{name}(number)", _NUMBER, ValueType.FLOAT, doc, example, looks_back=name == "AVG")
+    return _aggregate(f"{name}(number)", _NUMBER, ValueType.FLOAT, doc, example)
 
 
 def _percentile(name: str, result: ValueType | ResultRule, doc: str, rows: tuple[Row, ...]) -> Entry:
@@ -63,7 +64,6 @@ ENTRIES: Final = (
         ValueType.ARRAY,
         "Returns an array of the values, or of the whole events.",
         (f"SELECT COLLECT(v) AS x{_PER_MINUTE}", ({"x": [4, 8, 6]}, {"x": [5]})),
-        looks_back=True,
     ),
     _aggregate(
         "CollectTop(count [, value]) OVER (ORDER BY key [DESC], ...)",
@@ -79,7 +79,6 @@ ENTRIES: Final = (
             ),
         ),
         ordered=True,
-        looks_back=True,
     ),
     _aggregate(
         "COUNT(*), COUNT(value) or COUNT(DISTINCT value)",
@@ -91,7 +90,6 @@ ENTRIES: Final = (
             ({"n": 3, "devices": 2}, {"n": 1, "devices": 1}),
         ),
         distinct=True,
-        looks_back=True,
     ),
     _aggregate(
         "MAX(value)",
@@ -100,7 +98,6 @@ ENTRIES: Final = (
         "Returns the largest number, datetime or bit; a text counts as a number, unless it is "
         "CAST(... AS nvarchar(max)).",
         (f"SELECT MAX(v) AS x{_PER_MINUTE}", ({"x": 8}, {"x": 5})),
-        looks_back=True,
     ),
     _aggregate(
         "MIN(value)",
@@ -108,7 +105,6 @@ ENTRIES: Final = (
         ResultRule.FIRST,
         "Returns the smallest number, datetime or bit; a text counts as for MAX.",
         (f"SELECT MIN(v) AS x{_PER_MINUTE}", ({"x": 4}, {"x": 5})),
-        looks_back=True,
     ),
     _percentile(
         "PERCENTILE_CONT",
@@ -139,7 +135,6 @@ ENTRIES: Final = (
         ResultRule.FIRST,
         "Returns the sum of the numbers, a float if one of them is; a bigint out of range fails.",
         (f"SELECT SUM(v) AS x{_PER_MINUTE}", ({"x": 18}, {"x": 5})),
-        looks_back=True,
     ),
     _aggregate(
         "TopOne([value]) OVER (ORDER BY key [DESC], ...)",
@@ -151,7 +146,6 @@ ENTRIES: Final = (
             ({"x": dict(sorted(READINGS[2].items()))}, {"x": dict(sorted(READINGS[3].items()))}),
         ),
         ordered=True,
-        looks_back=True,
     ),
     _of_numbers("VAR", "Returns the variance of a sample; NULL of one number.", ({"x": 4.0}, {"x": None})),
     _of_numbers("VARP", "Returns the variance of the whole population.", ({"x": 1.0}, {"x": 0.0}), _OF_A),
