@@ -5,6 +5,7 @@ It decides MIN and MAX, ORDER BY of aggregates, and the order of rows of one win
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -13,8 +14,8 @@ import polars as pl
 from headrace.engine.values import NUMBERS
 from headrace.events.batch import DTYPES, ValueType
 
-_MAX_BIGINT: Final = 2**63 - 1
-_MIN_BIGINT: Final = -(2**63)
+#: The greatest float that is a bigint: the next is greater than all bigints.
+_MAX_WHOLE_FLOAT: Final = math.nextafter(2.0**63, 0)
 
 #: The types of `fixed_columns`: numbers as the nearest floats and as whole numbers, datetimes, texts.
 FIXED: Final = tuple(
@@ -45,10 +46,8 @@ def _numbers(planes: Mapping[ValueType, pl.Expr]) -> tuple[pl.Expr, pl.Expr]:
     """Return numbers as the nearest floats, and as whole numbers, which decide between equal floats."""
     wholes = [planes[type_].cast(pl.Int64) for type_ in (ValueType.BIGINT, ValueType.BIT) if type_ in planes]
     whole = pl.coalesce(wholes) if wholes else pl.lit(None, pl.Int64)
+    nearest = whole.cast(pl.Float64).clip(upper_bound=_MAX_WHOLE_FLOAT)
     real = planes.get(ValueType.FLOAT)
     if real is None:
-        return whole.cast(pl.Float64), whole
-    # Bigints between two neighbours among floats have one of them for their nearest.
-    beyond = pl.when(real > 0).then(_MAX_BIGINT).when(real < 0).then(_MIN_BIGINT)
-    exact = pl.coalesce(whole, real.cast(pl.Int64, strict=False), beyond)
-    return pl.coalesce(real, whole.cast(pl.Float64)), exact
+        return nearest, whole
+    return pl.coalesce(real, nearest), pl.coalesce(whole, real.cast(pl.Int64, strict=False))

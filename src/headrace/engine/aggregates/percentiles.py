@@ -15,6 +15,7 @@ from headrace.engine.planes import named, occurring, planes_among
 from headrace.events.batch import Batch, ValueType
 
 _ROW: Final = "row"
+_BETWEEN: Final = "between"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,8 @@ class Percentile:
         )
         found = self._between(values, names) if self.continuous else self._at(values, names)
         placed = lists.select(_ROW).join(found, on=_ROW, how="left", maintain_order="left")
-        return occurring(
-            {type_: placed.get_column(name) for type_, name in names.items() if name in found.columns}
-        )
+        results = {ValueType.FLOAT: _BETWEEN} if self.continuous else names
+        return occurring({type_: placed.get_column(name) for type_, name in results.items()})
 
     def _between(self, values: pl.DataFrame, names: dict[ValueType, str]) -> pl.DataFrame:
         """Return the interpolated value of each ROW."""
@@ -69,8 +69,7 @@ class Percentile:
             pl.col("number").get(index.cast(pl.UInt32)) for index in (place.floor(), place.ceil())
         )
         between = below + (above - below) * (place - place.floor())
-        name = f"{self.prefix}{ValueType.FLOAT.name.lower()}"
-        return ranked.group_by(_ROW).agg(between.alias(name))
+        return ranked.group_by(_ROW).agg(between.alias(_BETWEEN))
 
     def _at(self, values: pl.DataFrame, names: dict[ValueType, str]) -> pl.DataFrame:
         """Return the value of each ROW that is at the share."""

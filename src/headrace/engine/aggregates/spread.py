@@ -47,10 +47,11 @@ class Spread:
             return []
         value = pl.col(self.prefix)
         some = value.drop_nulls().first()
+        beyond = value - some
         return [
             value.count().cast(pl.Int64).alias(self._count),
-            (some + (value - some).mean()).alias(self._mean),
-            (value.var(ddof=0) * value.count()).alias(self._squares),
+            (some + beyond.mean()).alias(self._mean),
+            (beyond.var(ddof=0) * value.count()).alias(self._squares),
         ]
 
     def merge(self, columns: Collection[str]) -> list[pl.Expr]:
