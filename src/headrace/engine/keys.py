@@ -51,13 +51,13 @@ class Keys:
 
     def order(self, columns: Collection[str]) -> list[pl.Expr]:
         """Return what to sort by, NULL first, to have rows in the order of their keys."""
-        return [
-            part
-            for prefix in self.prefixes
-            for part in sort_columns(
-                {type_: pl.col(name) for type_, name in planes_among(prefix, columns).items()}
-            )
-        ]
+        result = []
+        for prefix in self.prefixes:
+            planes = {type_: pl.col(name) for type_, name in planes_among(prefix, columns).items()}
+            result += sort_columns(planes)
+            if ValueType.BIT in planes and len(planes) > 1:
+                result.append(planes[ValueType.BIT])  # the bit 1 is another key than the number 1
+        return result
 
     def values(self, frame: pl.DataFrame) -> list[Planes]:
         """Return the value of each key in every row of `frame`."""
