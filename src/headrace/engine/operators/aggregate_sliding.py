@@ -74,7 +74,8 @@ class SlidingAggregate:
             return None
         partials = merged_ranges(by_group.drop(keys), self._grouping, changes.held)
         ends = pl.Series(END, changes.ends_us)
-        result = partials.with_columns(ends, *by_group.select(keys)[changes.held.starts])
+        held = (by_group.get_column(key).gather(changes.held.starts) for key in keys)
+        result = partials.with_columns(ends, *held)
         return self._grouping.rows(result, self._id)
 
 
