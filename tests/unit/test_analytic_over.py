@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from datetime import datetime
 from itertools import chain
 from typing import Any
 
@@ -14,9 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.engine.analytic.stretches import cover
+from headrace.engine.operator import Slice
+from headrace.engine.operators.analytic import AnalyticFunctions
+from headrace.engine.operators.project import project
 from headrace.engine.row_error import RowError
+from headrace.engine.snapshot import decode, encode
 from headrace.errors import DataError
-from tests.unit.looking_back import CUTS, MIXED, Event, found, key_of, seen, streams
+from headrace.events.formats.json import rows
+from headrace.models.aggregate import PythonAggregate
+from headrace.sql.bind import bind
+from headrace.sql.plan import Analytic, Project
+from tests.unit.looking_back import CUTS, MIXED, SECOND, START_US, Event, found, key_of, seen, streams, timed
 
 LIMIT = "LIMIT DURATION(second, 5)"
 
@@ -42,8 +51,7 @@ def test_an_event_as_old_as_the_limit_is_out() -> None:
 def test_rows_that_see_nothing_count_0_and_have_no_other_aggregate() -> None:
     over = f"OVER ({LIMIT} WHEN v > 1)"
     items = f"COUNT(*) {over} AS n, COUNT(v) {over} AS c, SUM(v) {over} AS s, MAX(v) {over} AS m"
-    rows = found(items, valued(1, 2, 1))
-    assert rows == [
+    assert found(items, valued(1, 2, 1)) == [
         {"n": 0, "c": 0, "s": None, "m": None},
         {"n": 1, "c": 1, "s": 2, "m": 2},
         {"n": 1, "c": 1, "s": 2, "m": 2},
@@ -81,8 +89,8 @@ def test_calls_with_several_limits_share_what_is_kept() -> None:
         "SUM(v) OVER (LIMIT DURATION(second, 2)) AS a, SUM(v) OVER (LIMIT DURATION(second, 4)) AS b, "
         "MIN(v) OVER (LIMIT DURATION(second, 3)) AS c"
     )
-    rows = found(items, valued(1, 2, 3, 4, 5), cuts=[1, 2, 3, 4], saved=True)
-    assert [tuple(row.values()) for row in rows] == [(1, 1, 1), (3, 3, 1), (5, 6, 1), (7, 10, 2), (9, 14, 3)]
+    got = found(items, valued(1, 2, 3, 4, 5), cuts=[1, 2, 3, 4], saved=True)
+    assert [tuple(row.values()) for row in got] == [(1, 1, 1), (3, 3, 1), (5, 6, 1), (7, 10, 2), (9, 14, 3)]
 
 
 def total(values: list[Any]) -> Any:
@@ -141,33 +149,61 @@ def test_collected_events_are_those_that_are_seen(
 
 
 @settings(max_examples=40, deadline=None)
-@given(streams(k=st.integers(0, 1), v=st.none() | st.integers(0, 4)), CUTS, st.sampled_from([1, 4, 30]))
-def test_the_top_of_what_is_seen_is_the_same_however_it_is_cut(
-    events: list[Event], cuts: list[int], limit_s: int
-) -> None:
-    for place, event in enumerate(events):
-        event["n"] = place
-    over = f"OVER (PARTITION BY k ORDER BY v DESC LIMIT DURATION(second, {limit_s}))"
+@given(
+    streams(k=st.integers(0, 1), v=st.none() | st.sampled_from("abc"), o=st.none() | st.integers(0, 4)),
+    CUTS,
+    st.sampled_from([1, 4, 30]),
+)
+def test_the_top_of_what_is_seen_is_found(events: list[Event], cuts: list[int], limit_s: int) -> None:
+    over = f"OVER (PARTITION BY k ORDER BY o DESC LIMIT DURATION(second, {limit_s}))"
     items = f"CollectTop(2, v) {over} AS two, TopOne(v) {over} AS one, TopOne() {over} AS row"
-    rows = found(items, events)
-    assert rows == found(items, events, cuts=cuts, saved=True)
-    for place, row in enumerate(rows):
+    for place, row in enumerate(found(items, events, cuts=cuts, saved=True)):
         before = seen(events, place, key=lambda e: e["k"], when=lambda _: True, limit_s=limit_s)
-        order = sorted((-1 if e["v"] is None else e["v"] for e in [*before, events[place]]), reverse=True)
-        values = [None if value < 0 else value for value in order]
-        assert row["one"] == values[0]
-        assert row["row"]["v"] == values[0]
-        assert [item.get("value") for item in row["two"]] == values[:2]
+        order = sorted([*before, events[place]], key=lambda e: -1 if e["o"] is None else e["o"], reverse=True)
+        values = [event["v"] for event in order if event["v"] is not None]
+        assert row["one"] == (values[0] if values else None)
+        assert row["row"] == {name: value for name, value in order[0].items() if value is not None}
+        assert [item["value"] for item in row["two"] or []] == values[:2]
+
+
+class Longest:
+    """A user aggregate: the longest text so far."""
+
+    def init(self) -> None:
+        self.text = ""
+
+    def accumulate(self, value: str, timestamp: datetime) -> None:
+        self.text = max(self.text, value, key=len)
+
+    def compute_result(self) -> str:
+        return self.text
+
+
+def test_a_user_aggregate_looks_back_as_others_do() -> None:
+    query = "SELECT uda.longest(v) OVER (LIMIT DURATION(second, 2)) AS x FROM src"
+    script = bind(query, aggregates={"uda.longest"})
+    relation = script.outputs[0].relation
+    assert isinstance(relation, Project)
+    assert isinstance(relation.source, Analytic)
+    user = {"uda.longest": PythonAggregate("uda.longest", Longest)}
+    operator = AnalyticFunctions(relation.source, script.text, user)
+    state, got = operator.initial(), []
+    for time, text in enumerate(["a", "bbb", "cc", "d", "ee"]):
+        part = Slice(timed([{"t": time, "v": text}]), START_US + time * SECOND + 1)
+        state, given_back = operator.advance(decode(encode(state)), [part])
+        assert given_back.batch is not None
+        got += [row["x"] for row in rows(project(given_back.batch, relation.items, script.text))]
+    assert got == ["a", "bbb", "bbb", "cc", "ee"]
+
+
+def stretches_of(places: int) -> st.SearchStrategy[tuple[int, list[tuple[int, int]]]]:
+    pairs = st.tuples(st.integers(0, places), st.integers(0, places))
+    # With so many stretches blocks are worth computing, with few they are not.
+    return st.tuples(st.just(places), st.lists(pairs, max_size=5) | st.lists(pairs, min_size=40, max_size=50))
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.integers(1, 70).flatmap(
-        lambda places: st.tuples(
-            st.just(places), st.lists(st.tuples(st.integers(0, places), st.integers(0, places)))
-        )
-    )
-)
+@given(st.integers(1, 70).flatmap(stretches_of))
 def test_the_blocks_of_a_stretch_are_its_places_in_order(drawn: tuple[int, list[tuple[int, int]]]) -> None:
     places, pairs = drawn
     stretches = [(min(pair), max(pair)) for pair in pairs]

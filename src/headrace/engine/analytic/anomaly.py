@@ -15,8 +15,7 @@ import numpy as np
 import polars as pl
 
 from headrace.engine.analytic.density import LEAST_HISTORY, Floats
-from headrace.engine.analytic.function import Events
-from headrace.engine.analytic.lookback import Flags, Numbers
+from headrace.engine.analytic.lookback import Flags, Lookback, Numbers
 from headrace.engine.expressions import Planes, evaluate
 from headrace.engine.planes import named, plane_name
 from headrace.events.batch import Batch, ValueType
@@ -68,28 +67,30 @@ def lifted(call: AnalyticCall, batch: Batch, script: str) -> list[pl.Series]:
 class Judged:
     """The events to judge: the rows of a slice that count, partition after partition.
 
-    `values` are those of all events in the order of the list. `places` are the judged ones among them, and
-    the history of each is from its `begins` on to before its place.
+    `places` are theirs in the list, and the history of each is from its `begins` on to before its place.
     """
 
     rows: Numbers
-    values: Floats
     places: Numbers
     begins: Numbers
 
 
-def judged(events: Events, settings: Settings) -> Judged:
+def judged(lookback: Lookback, settings: Settings) -> Judged:
     """Return the events to judge."""
-    lookback = events.lookback
     rows = np.flatnonzero(lookback.counts)
     rows = rows[np.argsort(lookback.behind[rows], kind="stable")]
     places = lookback.behind[rows] - 1
     begins = np.maximum(lookback.since(settings.limit_us)[rows], places - settings.history)
-    values = np.empty(0)
-    if rows.size:
-        found = events.frame.get_column(plane_name(_VALUE, ValueType.FLOAT))
-        values = found.to_numpy()[lookback.listed]
-    return Judged(rows, values, places, begins)
+    return Judged(rows, places, begins)
+
+
+def values_in(frame: pl.DataFrame, lookback: Lookback) -> Floats:
+    """Return the values of all events in the order of the list."""
+    name = plane_name(_VALUE, ValueType.FLOAT)
+    if name not in frame.columns:
+        return np.empty(0)
+    values: Floats = frame.get_column(name).to_numpy()[lookback.listed]
+    return values
 
 
 def records(height: int, rows: Numbers, anomalies: Flags, scores: Floats) -> Planes:

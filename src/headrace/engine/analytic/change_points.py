@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from headrace.engine.analytic.anomaly import Judged, Settings, judged, lifted, records, settings_of
+from headrace.engine.analytic.anomaly import Judged, Settings, judged, lifted, records, settings_of, values_in
 from headrace.engine.analytic.density import Floats, upper_tails
 from headrace.engine.analytic.function import Events
 from headrace.engine.analytic.lookback import Flags, Lookback
@@ -53,23 +53,19 @@ class ChangePoints:
         """Return the values."""
         return lifted(self._call, batch, self._script)
 
-    def values(self, events: Events, _computed: Sequence[Planes]) -> tuple[list[Planes], list[pl.Series]]:
-        """Return the records of all rows, and how the game stands after each event."""
+    def advance(self, events: Events, _computed: Sequence[Planes]) -> tuple[list[Planes], pl.DataFrame]:
+        """Return the records of all rows; the longest history of each partition is kept, with its game."""
+        lookback, frame = events.lookback(), events.together()
+        values = values_in(frame, lookback)
         results: list[Planes] = []
-        added: list[pl.Series] = []
         for number, settings in enumerate(self._settings):
-            found = judged(events, settings)
-            games = _Games.before(events, f"{number}:")
-            anomalies = games.play(found, settings)
+            found = judged(lookback, settings)
+            games = _Games.before(frame, lookback, f"{number}:")
+            anomalies = games.play(found, values, settings)
             scores = np.array(games.stakes)[found.places]
-            results.append(records(len(events.lookback.times_us), found.rows, anomalies, scores))
-            added += games.columns(events, f"{number}:")
-        return results, added
-
-    def needed(self, lookback: Lookback) -> Flags | None:
-        """Return the last events of each partition, as many as the longest history has."""
-        needed: Flags = lookback.followers < max(settings.history for settings in self._settings)
-        return needed
+            results.append(records(events.rows.height, found.rows, anomalies, scores))
+            frame = frame.with_columns(games.columns(lookback, f"{number}:"))
+        return results, frame.filter(lookback.among_last(max(each.history for each in self._settings)))
 
     def horizon_us(self, frontier_us: int) -> int:
         """Return where the longest limit ends."""
@@ -89,20 +85,19 @@ class _Games:
     known: list[int]
 
     @classmethod
-    def before(cls, events: Events, prefix: str) -> _Games:
+    def before(cls, frame: pl.DataFrame, lookback: Lookback, prefix: str) -> _Games:
         """Return the games as they stand after the events kept from before, and nothing for the others."""
-        frame, listed = events.frame, events.lookback.listed
 
         def known(name: str, nothing: float) -> list[Any]:
             if f"{prefix}{name}" not in frame.columns:
                 return [nothing] * frame.height
-            return frame.get_column(f"{prefix}{name}").fill_null(nothing)[listed].to_list()
+            return frame.get_column(f"{prefix}{name}").fill_null(nothing)[lookback.listed].to_list()
 
         return cls(known("stake", 1.0), known("rounds", 0), known("known", 0))
 
-    def columns(self, events: Events, prefix: str) -> list[pl.Series]:
+    def columns(self, lookback: Lookback, prefix: str) -> list[pl.Series]:
         """Return how the games stand after each event, by the events' numbers."""
-        listed = events.lookback.listed
+        listed = lookback.listed
         result = []
         for name, values in (("stake", self.stakes), ("rounds", self.rounds), ("known", self.known)):
             by_number = np.empty(len(listed), dtype=np.float64 if name == "stake" else np.int64)
@@ -110,9 +105,9 @@ class _Games:
             result.append(pl.Series(f"{prefix}{name}", by_number))
         return result
 
-    def play(self, found: Judged, settings: Settings) -> Flags:
+    def play(self, found: Judged, values: Floats, settings: Settings) -> Flags:
         """Play on with the judged events, and return which of them are change points."""
-        usual = _whole_tails(found)
+        usual = _whole_tails(found, values)
         anomalies = np.zeros(len(found.places), dtype=np.bool_)
         events = zip(found.places.tolist(), found.begins.tolist(), usual.tolist(), strict=True)
         for number, (place, begin, tail) in enumerate(events):
@@ -125,7 +120,7 @@ class _Games:
                 stake, rounds = 1.0, 0
             else:
                 whole = first == begin and not rounds
-                stake *= _bet(tail if whole else _tail(found.values, place, first, behind))
+                stake *= _bet(tail if whole else _tail(values, place, first, behind))
                 rounds = rounds + 1 if stake > 1 else 0
             found_here = rounds > 0 and stake * settings.doubt >= 1
             anomalies[number] = found_here
@@ -141,7 +136,7 @@ def _bet(tail: float) -> float:
     return float(_POWER * p_value ** (_POWER - 1))
 
 
-def _whole_tails(found: Judged) -> Floats:
+def _whole_tails(found: Judged, values: Floats) -> Floats:
     """Return the upper tail of each event beside all of its history.
 
     Nearly all events stand outside games and know their whole history, so these are computed at once.
@@ -149,7 +144,7 @@ def _whole_tails(found: Judged) -> Floats:
     tails = np.ones(len(found.places))
     some = found.places > found.begins
     places = found.places[some]
-    tails[some] = upper_tails(found.values, places, found.begins[some], places, width=_WIDTH)
+    tails[some] = upper_tails(values, places, found.begins[some], places, width=_WIDTH)
     return tails
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from headrace.engine.analytic.function import Events
-from headrace.engine.analytic.lookback import Flags, Lookback, Numbers
+from headrace.engine.analytic.lookback import Numbers
 from headrace.engine.expressions import Planes
 from headrace.events.batch import Batch, ValueType
 from headrace.sql.plan import AnalyticCall, Expression
@@ -34,9 +34,9 @@ class FirstIn:
         """Return nothing: the time of an event is enough."""
         return []
 
-    def values(self, events: Events, _computed: Sequence[Planes]) -> tuple[list[Planes], list[pl.Series]]:
-        """Return 1 where the event before is of an earlier interval, and 0."""
-        lookback = events.lookback
+    def advance(self, events: Events, _computed: Sequence[Planes]) -> tuple[list[Planes], pl.DataFrame]:
+        """Return 1 where the event before is of an earlier interval, else 0; it is kept of each partition."""
+        lookback = events.lookback()
         before = lookback.earlier(1, None)
         results: list[Planes] = []
         for interval_us in self._intervals_us:
@@ -45,12 +45,7 @@ class FirstIn:
             began_us = _began_us(lookback.times_us[has_earlier], interval_us)
             first[has_earlier] &= lookback.seen_us[before[has_earlier]] <= began_us
             results.append({ValueType.BIGINT: pl.Series(first.astype(np.int64))})
-        return results, []
-
-    def needed(self, lookback: Lookback) -> Flags | None:
-        """Return the last event of each partition."""
-        last: Flags = lookback.followers == 0
-        return last
+        return results, events.together().filter(lookback.among_last(1))
 
     def horizon_us(self, frontier_us: int) -> int:
         """Return where the interval that `frontier_us` lies in began."""

@@ -4,25 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import polars as pl
 
-from headrace.engine.analytic.lookback import Flags, Lookback
+from headrace.engine.analytic.lookback import Flags, Lookback, look_back
 from headrace.engine.expressions import Planes
-from headrace.events.batch import Batch
+from headrace.events.batch import TIME, Batch
 from headrace.sql.plan import Expression
+
+#: Columns of the keys of partitions; those of what is remembered begin otherwise.
+KEY: Final = "key"
 
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """The events that count, by their numbers, and what the rows of a slice see of them.
+    """The events that calls look at, in order of arrival: those `kept` of earlier slices, then `counting`.
 
-    `frame` holds what is remembered of each event; a column that is missing is NULL throughout.
+    Both hold TIME, the keys and what is remembered of events that count; a column that is missing is NULL
+    throughout. `rows` are times and keys of all rows of the slice, and `counts` tells which of them count.
     """
 
-    frame: pl.DataFrame
-    lookback: Lookback
+    kept: pl.DataFrame
+    counting: pl.DataFrame
+    rows: pl.DataFrame
+    counts: Flags
+
+    def together(self) -> pl.DataFrame:
+        """Return all events, by their numbers."""
+        return pl.concat([self.kept, self.counting], how="diagonal")
+
+    def lookback(self) -> Lookback:
+        """Return what the rows see of all events."""
+        return self.lookback_on(self.kept)
+
+    def lookback_on(self, earlier: pl.DataFrame) -> Lookback:
+        """Return what the rows see if `earlier` were kept; times and keys are enough."""
+        partitions = pl.concat([keys_of(earlier), keys_of(self.rows)], how="diagonal")
+        times = pl.concat([earlier.get_column(TIME), self.counting.get_column(TIME)])
+        return look_back(
+            partitions.get_columns(),
+            times.to_physical().to_numpy(),
+            self.rows.get_column(TIME).to_physical().to_numpy(),
+            self.counts,
+        )
+
+
+def keys_of(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the columns of keys."""
+    return frame.select(name for name in frame.columns if name.startswith(KEY))
 
 
 class Function(Protocol):
@@ -37,15 +67,11 @@ class Function(Protocol):
         """Return what to remember of the rows of `batch`, which all count; raises RowError."""
         ...
 
-    def values(self, events: Events, computed: Sequence[Planes]) -> tuple[list[Planes], list[pl.Series]]:
-        """Return the values of each call in a slice's rows, and columns to add to what is remembered.
+    def advance(self, events: Events, computed: Sequence[Planes]) -> tuple[list[Planes], pl.DataFrame]:
+        """Return the values of each call in a slice's rows, and the events to keep, whatever their times.
 
         Raises DataError.
         """
-        ...
-
-    def needed(self, lookback: Lookback) -> Flags | None:
-        """Return which events may be seen by a later row, whatever their times; None means all."""
         ...
 
     def horizon_us(self, frontier_us: int) -> int:

@@ -13,7 +13,7 @@ from typing import Final
 import polars as pl
 
 from headrace.engine.analytic.function import Events
-from headrace.engine.analytic.lookback import Flags, Lookback, Numbers
+from headrace.engine.analytic.lookback import Numbers
 from headrace.engine.expressions import Planes, evaluate
 from headrace.engine.planes import named, occurring, planes_among
 from headrace.events.batch import DTYPES, Batch
@@ -36,19 +36,17 @@ class Lag:
         found = evaluate(self._arguments, batch, self._script)
         return [series for number, planes in enumerate(found) for series in named(f"{number}:", planes)]
 
-    def values(self, events: Events, computed: Sequence[Planes]) -> tuple[list[Planes], list[pl.Series]]:
-        """Return the values of earlier events."""
-        found = {reach: events.lookback.earlier(*reach) for reach in dict.fromkeys(self._reach)}
+    def advance(self, events: Events, computed: Sequence[Planes]) -> tuple[list[Planes], pl.DataFrame]:
+        """Return the values of earlier events; as many of each partition are kept as the largest offset."""
+        lookback, frame = events.lookback(), events.together()
+        found = {reach: lookback.earlier(*reach) for reach in dict.fromkeys(self._reach)}
         results: list[Planes] = []
         for number, (reach, default) in enumerate(zip(self._reach, computed, strict=True)):
-            names = planes_among(f"{number}:", events.frame.columns)
-            values = {type_: events.frame.get_column(name) for type_, name in names.items()}
+            names = planes_among(f"{number}:", frame.columns)
+            values = {type_: frame.get_column(name) for type_, name in names.items()}
             results.append(_values_at(found[reach], values, default))
-        return results, []
-
-    def needed(self, lookback: Lookback) -> Flags | None:
-        """Return the last events of each partition, as many as the largest offset asks for."""
-        return lookback.followers < max(1, *(offset for offset, _ in self._reach))
+        depth = max(1, *(offset for offset, _ in self._reach))
+        return results, frame.filter(lookback.among_last(depth))
 
     def horizon_us(self, frontier_us: int) -> int:
         """Return where the longest limit ends."""

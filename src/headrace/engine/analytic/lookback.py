@@ -54,6 +54,10 @@ class Lookback:
             reached &= self.seen_us[found] > self.times_us - limit_us
         return np.where(reached, found, -1)
 
+    def among_last(self, most: int) -> pl.Series:
+        """Return which events are among the last `most` of their partition."""
+        return pl.Series(self.followers < most)
+
     def since(self, limit_us: int | None) -> Numbers:
         """Return, for each row, the place of the first event younger than `limit_us`, at most `behind`."""
         if limit_us is None:

@@ -13,12 +13,12 @@ import numpy as np
 import polars as pl
 
 from headrace.engine.aggregates import Aggregator, aggregator
-from headrace.engine.analytic.function import Events
+from headrace.engine.analytic.function import Events, keys_of
 from headrace.engine.analytic.lookback import Flags, Lookback, Numbers
 from headrace.engine.analytic.stretches import cover
 from headrace.engine.expressions import Planes
 from headrace.engine.planes import occurring
-from headrace.events.batch import Batch, ValueType
+from headrace.events.batch import TIME, Batch, ValueType
 from headrace.models.aggregate import UserAggregate
 from headrace.sql.plan import AnalyticCall, Expression
 
@@ -41,23 +41,19 @@ class Over:
         """Return what the aggregates need of each row."""
         return [series for part in self._aggregators for series in part.lift(batch)]
 
-    def values(self, events: Events, _computed: Sequence[Planes]) -> tuple[list[Planes], list[pl.Series]]:
-        """Return the aggregates of what each row sees."""
-        lookback = events.lookback
-        listed = events.frame[lookback.listed]
+    def advance(self, events: Events, _computed: Sequence[Planes]) -> tuple[list[Planes], pl.DataFrame]:
+        """Return the aggregates of what each row sees; events are kept until they are too old."""
         results: list[Planes] = [{}] * len(self._calls)
         for limit_us in dict.fromkeys(call.limit_us for call in self._calls):
             places = [place for place, call in enumerate(self._calls) if call.limit_us == limit_us]
-            first = lookback.since(limit_us)
             aggregators = [self._aggregators[place] for place in places]
-            found = _aggregated(aggregators, listed, first, lookback.behind)
+            assert limit_us is not None
+            partials, lookback = _pieces(aggregators, events, limit_us)
+            first = lookback.since(limit_us)
+            found = _aggregated(aggregators, partials[lookback.listed], first, lookback.behind)
             for place, planes in zip(places, found, strict=True):
                 results[place] = self._with_nothing(place, planes, first == lookback.behind)
-        return results, []
-
-    def needed(self, _lookback: Lookback) -> Flags | None:
-        """Return None: all events are needed until they are too old."""
-        return None
+        return results, events.together()
 
     def horizon_us(self, frontier_us: int) -> int:
         """Return where the longest limit ends."""
@@ -72,31 +68,64 @@ class Over:
         return {ValueType.BIGINT: counts.fill_null(0)}
 
 
+def _pieces(
+    aggregators: Sequence[Aggregator], events: Events, limit_us: int
+) -> tuple[pl.DataFrame, Lookback]:
+    """Return a partial result for each event that some rows see and some do not, and who sees which.
+
+    What all rows of the slice see of those kept from before stands for one event of its partition.
+    """
+    shared_us = events.rows.get_column(TIME).to_physical().item(-1) - limit_us
+    passing = events.kept.get_column(TIME).to_physical().search_sorted(shared_us, side="right")
+    passing_events, seen_by_all = events.kept.head(passing), events.kept.slice(passing)
+    parts = [_each(aggregators, passing_events)] if passing else []
+    if seen_by_all.height:
+        shared = _of_partitions(aggregators, seen_by_all)
+        parts.append(shared.with_columns(pl.lit(shared_us + 1).cast(pl.Datetime("us")).alias(TIME)))
+    earlier = pl.concat(parts, how="diagonal") if parts else events.kept.clear()
+    if events.counting.height:
+        parts.append(_each(aggregators, events.counting))
+    return pl.concat(parts, how="diagonal") if parts else earlier, events.lookback_on(earlier)
+
+
+def _each(aggregators: Sequence[Aggregator], frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a partial result for each event, with its time and keys."""
+    firsts = [part for each in aggregators for part in each.first(frame.columns)]
+    numbered = frame.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias(_BLOCK))
+    return pl.concat([frame.select(TIME), keys_of(frame), _grouped(numbered, firsts)], how="horizontal")
+
+
+def _of_partitions(aggregators: Sequence[Aggregator], frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a partial result for each partition, with its keys."""
+    firsts = [part for each in aggregators for part in each.first(frame.columns)]
+    keys = keys_of(frame).columns
+    if keys:
+        return frame.group_by(keys, maintain_order=True).agg(firsts)
+    return _grouped(frame.with_columns(pl.lit(0, dtype=pl.Int64).alias(_BLOCK)), firsts)
+
+
 def _aggregated(
-    aggregators: Sequence[Aggregator], listed: pl.DataFrame, first: Numbers, behind: Numbers
+    aggregators: Sequence[Aggregator], partials: pl.DataFrame, first: Numbers, behind: Numbers
 ) -> list[Planes]:
-    """Return, for each aggregator, those of the stretches of `listed` from `first` to before `behind`."""
-    covered = cover(first, behind, listed.height)
+    """Return, for each aggregator, those of the stretches of `partials` from `first` to before `behind`."""
+    covered = cover(first, behind, partials.height)
     if not covered.levels:
         return [{} for _ in aggregators]
-    partials = pl.concat(_levels(aggregators, listed, covered.levels), how="diagonal")
-    stretches = pl.Series(_STRETCH, covered.stretches).set_sorted()
-    parts = partials[covered.blocks].with_columns(stretches)
     merges = [part for each in aggregators for part in each.merge(partials.columns)]
-    merged = parts.group_by(_STRETCH, maintain_order=True).agg(merges)
+    parts = _levels(partials, merges, covered.levels)[covered.blocks]
+    stretches = pl.Series(_STRETCH, covered.stretches).set_sorted()
+    merged = parts.with_columns(stretches).group_by(_STRETCH, maintain_order=True).agg(merges)
     rows = merged.get_column(_STRETCH)
     return [_spread(each.finish(merged), rows, len(first)) for each in aggregators]
 
 
-def _levels(aggregators: Sequence[Aggregator], listed: pl.DataFrame, levels: int) -> list[pl.DataFrame]:
+def _levels(partials: pl.DataFrame, merges: Sequence[pl.Expr], levels: int) -> pl.DataFrame:
     """Return the partial results of all blocks, level by level."""
-    block = pl.int_range(pl.len(), dtype=pl.Int64).alias(_BLOCK)
-    firsts = [part for each in aggregators for part in each.first(listed.columns)]
-    result = [_grouped(listed.with_columns(block), firsts)]
+    result = [partials]
     while len(result) < levels:
-        below = result[-1].with_columns(block // 2)
-        result.append(_grouped(below, [part for each in aggregators for part in each.merge(below.columns)]))
-    return result
+        block = pl.int_range(pl.len(), dtype=pl.Int64).alias(_BLOCK) // 2
+        result.append(_grouped(result[-1].with_columns(block), merges))
+    return pl.concat(result, how="diagonal")
 
 
 def _grouped(frame: pl.DataFrame, parts: Sequence[pl.Expr]) -> pl.DataFrame:

@@ -13,10 +13,9 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from headrace.engine.analytic.anomaly import judged, lifted, records, settings_of
+from headrace.engine.analytic.anomaly import judged, lifted, records, settings_of, values_in
 from headrace.engine.analytic.density import Floats, upper_tails
 from headrace.engine.analytic.function import Events
-from headrace.engine.analytic.lookback import Flags, Lookback
 from headrace.engine.expressions import Planes
 from headrace.events.batch import Batch
 from headrace.sql.plan import AnalyticCall, Expression
@@ -40,21 +39,18 @@ class SpikesAndDips:
         """Return the values."""
         return lifted(self._call, batch, self._script)
 
-    def values(self, events: Events, _computed: Sequence[Planes]) -> tuple[list[Planes], list[pl.Series]]:
-        """Return the records of all rows."""
+    def advance(self, events: Events, _computed: Sequence[Planes]) -> tuple[list[Planes], pl.DataFrame]:
+        """Return the records of all rows; the longest history of each partition is kept."""
+        lookback, frame = events.lookback(), events.together()
+        values = values_in(frame, lookback)
         results: list[Planes] = []
         for settings, mode in zip(self._settings, self._modes, strict=True):
-            found = judged(events, settings)
+            found = judged(lookback, settings)
             enough = found.places - found.begins >= settings.least_history
             rows, places, begins = found.rows[enough], found.places[enough], found.begins[enough]
-            scores = _p_values(upper_tails(found.values, places, begins, places, width=_WIDTH), mode)
-            results.append(records(len(events.lookback.times_us), rows, scores < settings.doubt, scores))
-        return results, []
-
-    def needed(self, lookback: Lookback) -> Flags | None:
-        """Return the last events of each partition, as many as the longest history has."""
-        needed: Flags = lookback.followers < max(settings.history for settings in self._settings)
-        return needed
+            scores = _p_values(upper_tails(values, places, begins, places, width=_WIDTH), mode)
+            results.append(records(events.rows.height, rows, scores < settings.doubt, scores))
+        return results, frame.filter(lookback.among_last(max(each.history for each in self._settings)))
 
     def horizon_us(self, frontier_us: int) -> int:
         """Return where the longest limit ends."""

@@ -17,9 +17,8 @@ import polars as pl
 from headrace.engine.analytic.anomaly import judging
 from headrace.engine.analytic.change_points import ChangePoints
 from headrace.engine.analytic.first_in import FirstIn
-from headrace.engine.analytic.function import Events, Function
+from headrace.engine.analytic.function import KEY, Events, Function
 from headrace.engine.analytic.lag import Lag
-from headrace.engine.analytic.lookback import Numbers, look_back
 from headrace.engine.analytic.over import Over
 from headrace.engine.analytic.spikes import SpikesAndDips
 from headrace.engine.equality import canonical
@@ -44,9 +43,6 @@ _AGGREGATE: Final = "aggregate"
 
 #: Where the names of functions that judge events begin.
 _ANOMALY: Final = "ANOMALYDETECTION_"
-
-#: Columns of the keys; those of what is remembered begin otherwise.
-_KEY: Final = "key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +89,7 @@ class AnalyticFunctions:
             results: dict[str, Planes] = {}
             for place, group in enumerate(self._groups):
                 values = [next(computed) for _ in group.expressions]
-                kept[place], found = _advance(group, events[place], batch, values)
+                found, kept[place] = _advance(group, events[place], batch, values)
                 results.update(zip(group.columns, found, strict=True))
             batch = _with_columns(batch, results)
         for place, group in enumerate(self._groups):
@@ -136,33 +132,23 @@ def _function(calls: Sequence[AnalyticCall], script: str, user: Mapping[str, Use
 
 def _advance(
     group: _Calls, kept: object, batch: Batch, computed: Sequence[Planes]
-) -> tuple[pl.DataFrame, list[Planes]]:
-    """Return the events that later rows may see, and the values of the calls in the rows of `batch`."""
+) -> tuple[list[Planes], pl.DataFrame]:
+    """Return the values of the calls in the rows of `batch`, and the events that later rows may see."""
     keys = [
         plane
         for number, planes in enumerate(computed[: len(group.partition)])
-        for plane in named(f"{_KEY}{number}:", canonical(planes))
+        for plane in named(f"{KEY}{number}:", canonical(planes))
     ]
     counts, counting = _counting(group, batch, computed)
-    own = pl.DataFrame([batch.frame.get_column(TIME), *keys])
-    frame = (own if counts is None else own.filter(counts)).with_columns(_remembered(group, counting, counts))
-    partitions = own.select(key.name for key in keys)
-    if isinstance(kept, pl.DataFrame) and kept.height:
-        earlier = kept.select(name for name in kept.columns if name.startswith(_KEY))
-        frame = pl.concat([kept, frame], how="diagonal")
-        partitions = pl.concat([earlier, partitions], how="diagonal")
-    lookback = look_back(
-        partitions.get_columns(),
-        _microseconds(frame),
-        _microseconds(own),
+    rows = pl.DataFrame([batch.frame.get_column(TIME), *keys])
+    events = Events(
+        kept if isinstance(kept, pl.DataFrame) else rows.clear(),
+        (rows if counts is None else rows.filter(counts)).with_columns(_remembered(group, counting, counts)),
+        rows,
         np.ones(batch.height, dtype=np.bool_) if counts is None else counts.to_numpy(),
     )
-    function = group.function
-    wanted = computed[len(group.partition) :][: len(function.computed)]
-    values, added = function.values(Events(frame, lookback), wanted)
-    frame = frame.with_columns(added)
-    needed = function.needed(lookback)
-    return frame if needed is None else frame.filter(pl.Series(needed)), values
+    wanted = computed[len(group.partition) :][: len(group.function.computed)]
+    return group.function.advance(events, wanted)
 
 
 def _counting(group: _Calls, batch: Batch, computed: Sequence[Planes]) -> tuple[pl.Series | None, Batch]:
@@ -184,10 +170,6 @@ def _remembered(group: _Calls, counting: Batch, counts: pl.Series | None) -> lis
         if counts is not None:
             error.row = int(counts.arg_true()[error.row])
         raise
-
-
-def _microseconds(frame: pl.DataFrame) -> Numbers:
-    return frame.get_column(TIME).to_physical().to_numpy()
 
 
 def _with_columns(batch: Batch, results: Mapping[str, Planes]) -> Batch:
