@@ -92,7 +92,7 @@ def operator_for(relation: Stateful, parts: Parts) -> Operator:
         case Aggregate():
             return aggregate_operator(relation, parts.script, parts.aggregates)
         case Analytic():
-            return AnalyticFunctions(relation, parts.script)
+            return AnalyticFunctions(relation, parts.script, parts.aggregates)
         case Join():
             return StreamJoin(relation, parts.script)
         case Match():
