@@ -57,18 +57,18 @@ class Reach:
         Microseconds since 1970 UTC.
         """
         never = pl.Series([None], dtype=DTYPES[ValueType.DATETIME]).new_from_index(0, height)
-        columns = [
+        starts = pl.DataFrame(
             planes.get(ValueType.DATETIME, never).to_physical().alias(f"{place}")
             for place, planes in enumerate(times)
+        ).select(_unit_start(pl.col(f"{place}"), bound.unit_us) for place, bound in enumerate(self.bounds))
+        first = [pl.col(f"{at}") + bound.low * bound.unit_us for at, bound in enumerate(self.bounds)]
+        last = [
+            pl.col(f"{at}") + ((bound.high + 1) * bound.unit_us - 1) for at, bound in enumerate(self.bounds)
         ]
-        first: list[pl.Expr] = []
-        last: list[pl.Expr] = []
-        for place, bound in enumerate(self.bounds):
-            start = _unit_start(pl.col(f"{place}"), bound.unit_us)
-            first.append(start + bound.low * bound.unit_us)
-            last.append(start + (bound.high + 1) * bound.unit_us - 1)
+        if len(self.bounds) == 1:
+            return starts.select(first[0].alias(FIRST), last[0].alias(LAST))
         known = pl.all_horizontal(pl.all().is_not_null())
-        return pl.DataFrame(columns).select(
+        return starts.select(
             pl.when(known).then(pl.max_horizontal(first)).alias(FIRST),
             pl.when(known).then(pl.min_horizontal(last)).alias(LAST),
         )

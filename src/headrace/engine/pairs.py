@@ -29,12 +29,18 @@ RIGHT: Final = "@right"
 _START: Final = "@start"
 _COUNT: Final = "@count"
 _GROUP: Final = "@group"
+_KNOWN: Final = "@known"
+
+_PLACES: Final = {"begin": pl.Int64, "end": pl.Int64}
 
 #: Up to so many candidates for each row, looking at the time of each is cheaper than searching by time.
 _LOOSE: Final = 4
 
 #: Candidates that are made and tested in one go.
 _CHUNK_PAIRS: Final = 1_000_000
+
+#: More than this share of a frame's rows is gathered faster after the frame has been put into one piece.
+_FEW: Final = 8
 
 NO_PAIRS: Final = pl.DataFrame(schema={LEFT: pl.UInt32, RIGHT: pl.UInt32})
 
@@ -43,114 +49,122 @@ NO_PAIRS: Final = pl.DataFrame(schema={LEFT: pl.UInt32, RIGHT: pl.UInt32})
 class Times:
     """When partners must be: for each left row from `first` to `last`, NULL for never; `right` is sorted.
 
-    All are microseconds since 1970 UTC.
+    All are microseconds since 1970 UTC. The first `kept_left` and `kept_right` rows have been paired before.
     """
 
     first: pl.Series
     last: pl.Series
     right: pl.Series
+    kept_left: int
+    kept_right: int
 
-    def within(self, pairs: pl.DataFrame) -> pl.DataFrame:
-        """Return the pairs whose right row is at a fitting time."""
-        time = self.right.gather(pairs[RIGHT])
-        return pairs.filter(
-            (time >= self.first.gather(pairs[LEFT])) & (time <= self.last.gather(pairs[LEFT]))
-        )
+    def fits(self) -> pl.Expr:
+        """Return whether the right row of a pair is at a fitting time."""
+        time = pl.lit(self.right).gather(pl.col(RIGHT))
+        first, last = (pl.lit(end).gather(pl.col(LEFT)) for end in (self.first, self.last))
+        return (time >= first) & (time <= last)
 
-    def places(self) -> tuple[pl.Series, pl.Series]:
-        """Return, for each left row, the place of the first right row that fits and that behind the last."""
+    def places(self) -> pl.DataFrame:
+        """Return the place of the first right row to pair each left row with, and that behind the last."""
         begin = self.right.search_sorted(self.first.fill_null(0), side="left")
         end = self.right.search_sorted(self.last.fill_null(-1), side="right")
-        return begin.cast(pl.Int64), end.cast(pl.Int64)
+        known = pl.int_range(pl.len()) < self.kept_left
+        return pl.DataFrame({"begin": begin, "end": end}, schema_overrides=_PLACES).with_columns(
+            pl.when(known).then(pl.max_horizontal("begin", self.kept_right)).otherwise("begin").alias("begin")
+        )
 
 
 class Groups:
-    """The rows of a side grouped by key columns; rows where one of these is NULL are in no group."""
+    """The rows of a side grouped by key columns; rows where one of these is NULL are in no group.
 
-    def __init__(self, columns: Sequence[pl.Series], height: int) -> None:
-        self._names = [f"@key{number}" for number in range(len(columns))]
+    `kept` is how many of the rows are from earlier slices, see `Times`.
+    """
+
+    def __init__(self, columns: Sequence[pl.Series], height: int, kept: int) -> None:
         self._height = height
-        keys = self._frame(columns) if columns else pl.DataFrame(height=height)
-        rows = keys.with_row_index(RIGHT).drop_nulls()
-        groups = rows.group_by(self._names or [pl.lit(0).alias(_GROUP)]).agg(RIGHT)
+        keys = _keyed(columns, height)
+        by = keys.columns
+        rows = keys.lazy().with_row_index(RIGHT)
+        if any(column.null_count() for column in columns):
+            rows = rows.drop_nulls()
+        known = (pl.col(RIGHT) < kept).sum().cast(pl.Int64).alias(_KNOWN)
+        found = rows.group_by(by).agg(RIGHT, known).collect()
+        self._rows = found.get_column(RIGHT).explode(empty_as_null=False)
         count = pl.col(RIGHT).list.len().cast(pl.Int64)
-        self._rows = groups.get_column(RIGHT).explode(empty_as_null=False)
-        self._starts = groups.select(
-            *self._names,
-            pl.int_range(pl.len(), dtype=pl.Int64).alias(_GROUP),
-            (count.cum_sum() - count).alias(_START),
-            count.alias(_COUNT),
-        )
+        self._groups = found.select(
+            *by, _KNOWN, count.alias(_COUNT), (count.cum_sum() - count).alias(_START)
+        ).with_row_index(_GROUP)
 
-    def partners(self, columns: Sequence[pl.Series], height: int, times: Times | None) -> Partners:
-        """Return the candidates of `height` left rows with these key columns."""
-        if columns:
-            left = self._frame(columns).with_row_index(LEFT)
-            found = left.join(self._starts, on=self._names, how="inner", maintain_order="left")
-        else:
-            left = pl.select(pl.int_range(height, dtype=pl.UInt32).alias(LEFT))
-            found = left.join(self._starts, how="cross", maintain_order="left")
-        if times is None or found[_COUNT].sum() <= _LOOSE * (height + self._height):
-            return Partners(found, times)
-        return Partners(self._narrowed(found, times), None)
+    def candidates(
+        self, columns: Sequence[pl.Series], height: int, times: Times | None
+    ) -> Iterator[pl.DataFrame]:
+        """Yield the pairs of `height` left rows with keys `columns` that have equal keys and fit in time.
 
-    def pairs(self, partners: pl.DataFrame) -> pl.DataFrame:
-        """Return a row for each candidate."""
+        A frame holds about `_CHUNK_PAIRS`, or all pairs of one left row.
+        """
+        left = _keyed(columns, height)
+        joined_rows = left.lazy().with_row_index(LEFT).join(self._groups.lazy(), on=left.columns)
+        # Sorting is cheaper than a join that keeps the order.
+        partners = joined_rows.select(LEFT, _GROUP, _KNOWN, _START, _COUNT).sort(LEFT).collect()
+        if times is not None:
+            known = pl.when(pl.col(LEFT) < times.kept_left).then(_KNOWN).otherwise(0)
+            partners = partners.with_columns(pl.col(_START) + known, pl.col(_COUNT) - known)
+            if partners[_COUNT].sum() > _LOOSE * (height + self._height):
+                partners, times = self._narrowed(partners, times), None
+        for chunk in _chunks(partners):
+            yield self._pairs(chunk, times)
+
+    def _pairs(self, partners: pl.DataFrame, times: Times | None) -> pl.DataFrame:
         start = pl.col(_START)
         places = pl.int_ranges(start, start + pl.col(_COUNT)).alias(RIGHT)
-        pairs = partners.select(LEFT, places).explode(RIGHT, empty_as_null=False)
-        return pairs.with_columns(self._rows.gather(pairs[RIGHT]).alias(RIGHT))
+        pairs = partners.lazy().select(LEFT, places).explode(RIGHT, empty_as_null=False)
+        pairs = pairs.select(LEFT, pl.lit(self._rows).gather(pl.col(RIGHT)).alias(RIGHT))
+        return (pairs if times is None else pairs.filter(times.fits())).collect()
 
-    def _frame(self, columns: Sequence[pl.Series]) -> pl.DataFrame:
-        named = zip(self._names, columns, strict=True)
-        return pl.DataFrame([column.alias(name) for name, column in named])
-
-    def _narrowed(self, found: pl.DataFrame, times: Times) -> pl.DataFrame:
-        """Return the candidates whose times fit: rows are in order of time, so in a group they adjoin."""
-        begin, end = (place.gather(found[LEFT]) for place in times.places())
-        base = found[_GROUP] * (self._height + 1)
-        start = self._order.search_sorted(base + begin, side="left").cast(pl.Int64)
-        stop = self._order.search_sorted(base + end, side="left").cast(pl.Int64)
-        narrowed = found.with_columns(start.alias(_START), (stop - start).alias(_COUNT))
+    def _narrowed(self, partners: pl.DataFrame, times: Times) -> pl.DataFrame:
+        """Return the partners whose times fit: rows are in order of time, so in a group they adjoin."""
+        places = times.places()[partners[LEFT]]
+        base = partners[_GROUP].cast(pl.Int64) * (self._height + 1)
+        start = self._order.search_sorted(base + places["begin"], side="left").cast(pl.Int64)
+        stop = self._order.search_sorted(base + places["end"], side="left").cast(pl.Int64)
+        narrowed = partners.with_columns(start.alias(_START), (stop - start).alias(_COUNT))
         return narrowed.filter(pl.col(_COUNT) > 0)
 
     @cached_property
     def _order(self) -> pl.Series:
         """A number for each grouped row, ascending by group and then by row."""
-        groups = (
-            self._starts.select(pl.col(_GROUP).repeat_by(_COUNT)).to_series().explode(empty_as_null=False)
-        )
-        return groups * (self._height + 1) + self._rows
+        group = self._groups.select(pl.col(_GROUP).cast(pl.Int64).repeat_by(_COUNT)).to_series()
+        return group.explode(empty_as_null=False) * (self._height + 1) + self._rows
 
 
-@dataclass(frozen=True, slots=True)
-class Partners:
-    """Left rows with candidates, and where these stand in `Groups`; `times` are still to be looked at."""
+def _keyed(columns: Sequence[pl.Series], height: int) -> pl.DataFrame:
+    """Return key columns as a frame; without keys all rows have the same."""
+    same = [pl.repeat(0, height, dtype=pl.Int8, eager=True)]
+    return pl.DataFrame([column.alias(f"@key{number}") for number, column in enumerate(columns or same)])
 
-    frame: pl.DataFrame
-    times: Times | None
 
-    def chunks(self) -> Iterator[pl.DataFrame]:
-        """Yield the left rows in parts with about as many candidates each, at least a row."""
-        ends = self.frame[_COUNT].cum_sum()
-        start = done = 0
-        while start < self.frame.height:
-            stop = max(start + 1, int(ends.search_sorted(done + _CHUNK_PAIRS, side="right")))
-            yield self.frame.slice(start, stop - start)
-            start, done = stop, int(ends.item(stop - 1))
+def _chunks(partners: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Yield left rows in parts with about as many candidates each, at least a row."""
+    ends = partners[_COUNT].cum_sum()
+    start = done = 0
+    while start < partners.height:
+        stop = max(start + 1, int(ends.search_sorted(done + _CHUNK_PAIRS, side="right")))
+        yield partners.slice(start, stop - start)
+        start, done = stop, int(ends.item(stop - 1))
 
 
 @dataclass(frozen=True, slots=True)
 class Grouped:
-    """The keys of the right side, grouped once for each way in which they are read."""
+    """The keys of the right side, grouped once for each way in which they are read; `kept` as in `Groups`."""
 
     keys: Keys
+    kept: int = 0
     _groups: dict[tuple[Reading, ...], Groups] = field(default_factory=dict)
 
     def by(self, readings: tuple[Reading, ...]) -> Groups:
         """Return the rows grouped by what `readings` make of the keys."""
         if readings not in self._groups:
-            self._groups[readings] = Groups(self.keys.columns(readings), self.keys.height)
+            self._groups[readings] = Groups(self.keys.columns(readings), self.keys.height, self.kept)
         return self._groups[readings]
 
 
@@ -181,16 +195,13 @@ class Matching:
         parts = [NO_PAIRS]
         ways = list(meetings(left_keys, grouped.keys))
         for meeting in ways:
-            groups = grouped.by(meeting.right)
-            partners = groups.partners(left_keys.columns(meeting.left), left_keys.height, times)
             condition = self._decided if meeting.decided else self._undecided
-            for chunk in partners.chunks():
-                pairs = groups.pairs(chunk)
-                if partners.times is not None:
-                    pairs = partners.times.within(pairs)
-                if condition is not None:
-                    pairs = self._passed(condition, left_rows, right_rows, pairs)
-                parts.append(pairs)
+            columns = left_keys.columns(meeting.left)
+            for pairs in grouped.by(meeting.right).candidates(columns, left_keys.height, times):
+                if condition is None:
+                    parts.append(pairs)
+                else:
+                    parts.append(self._passed(condition, left_rows, right_rows, pairs))
                 _check_size(parts)
         found = pl.concat(parts)
         return found.sort(LEFT, RIGHT) if len(ways) > 1 else found
@@ -218,7 +229,12 @@ def pair_rows(left: Batch, right: Batch, pairs: pl.DataFrame) -> Batch:
 
 
 def _gathered(frame: pl.DataFrame, names: Sequence[str], places: pl.Series) -> list[pl.Series]:
-    return frame.select(names)[places].get_columns() if names else []
+    if not names:
+        return []
+    rows = frame.select(names)
+    if len(places) > rows.height // _FEW:
+        rows = rows.rechunk()
+    return rows[places].get_columns()
 
 
 def _physicals(batch: Batch) -> list[str]:

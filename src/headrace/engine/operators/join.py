@@ -30,6 +30,7 @@ from headrace.sql.plan import Join
 _NUMBER: Final = "@number"
 _MATCHED: Final = "@matched"
 
+
 #: Rows kept in more pieces than this are put into one.
 _MAX_PIECES: Final = 16
 
@@ -50,14 +51,6 @@ class _Side:
         if rows.frame.n_chunks() > _MAX_PIECES:
             rows = Batch(rows.frame.rechunk(), rows.columns)
         return _Side(rows, 0 if kept is None else kept.height)
-
-    @property
-    def older(self) -> Batch:
-        return Batch(self.rows.frame.head(self.kept), self.rows.columns)
-
-    @property
-    def newer(self) -> Batch:
-        return Batch(self.rows.frame.slice(self.kept), self.rows.columns)
 
 
 class StreamJoin:
@@ -130,19 +123,16 @@ class StreamJoin:
 
     def _pairs(self, left: _Side, right: _Side) -> pl.DataFrame:
         """Return the pairs that have a row of this slice, in order of the left row, then of the right one."""
+        frame = left.rows.frame
+        times = Times(frame[FIRST], frame[LAST], right.rows.frame[TIME].to_physical(), left.kept, right.kept)
+        grouped = Grouped(self._keys(right.rows), right.kept)
         try:
-            older = self._matched(left.older, right.newer)
-        except RowError as error:  # about a row of an earlier slice
-            raise DataError(str(error)) from None
-        newer = self._matched(left.newer, right.rows)
-        moved = [older.with_columns(pl.col(RIGHT) + right.kept), newer.with_columns(pl.col(LEFT) + left.kept)]
-        return pl.concat([pairs for pairs in moved if pairs.height] or moved[:1])
-
-    def _matched(self, left: Batch, right: Batch) -> pl.DataFrame:
-        if left.height == 0 or right.height == 0:
-            return NO_PAIRS
-        times = Times(left.frame[FIRST], left.frame[LAST], right.frame[TIME].to_physical())
-        return self._matching.pairs((left, self._keys(left)), (right, Grouped(self._keys(right))), times)
+            return self._matching.pairs((left.rows, self._keys(left.rows)), (right.rows, grouped), times)
+        except RowError as error:
+            if error.row < left.kept:
+                raise DataError(str(error)) from None
+            error.row -= left.kept
+            raise
 
     def _keys(self, rows: Batch) -> Keys:
         keys = [_planes(rows.frame, number) for number in range(len(self._matching.left))]
@@ -194,14 +184,11 @@ class StreamJoin:
 
 def _in_order(left: Batch, right: Batch, pairs: pl.DataFrame) -> Batch:
     """Return the rows of `pairs` in order of time, left rows with their numbers."""
-    times = pl.DataFrame(
-        [
-            left.frame[TIME].gather(pairs[LEFT]).alias(LEFT),
-            right.frame[TIME].gather(pairs[RIGHT]).alias(RIGHT),
-        ]
-    ).select(pl.max_horizontal(LEFT, RIGHT).alias(TIME))
-    if not times[TIME].is_sorted():
-        pairs = pairs.hstack(times).sort(TIME, maintain_order=True)
+    times = (pl.lit(side.frame[TIME]).gather(pl.col(place)) for side, place in ((left, LEFT), (right, RIGHT)))
+    at = pl.max_horizontal(list(times)).alias(TIME)
+    pairs = pairs.with_columns(at)
+    if not pairs[TIME].is_sorted():
+        pairs = pairs.sort(TIME, maintain_order=True)
     rows = pair_rows(left, right, pairs)
     if _NUMBER not in left.frame.columns:
         return rows
