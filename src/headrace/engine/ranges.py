@@ -1,14 +1,12 @@
 """Aggregates of many ranges of rows that overlap, as sliding windows do.
 
-Where a partial result has a fixed size, rows are merged two by two, the results two by two again and so on;
-any range is then at most two of them on each level, so a window of a million rows costs about twenty merges.
-Where it grows with its rows (a list of values), or where ranges are short, the rows of each range are
-aggregated for themselves.
+Where ranges are short, or a partial result grows with its rows (a list of values), the rows of each range
+are aggregated for themselves. Elsewhere partial results are merged two by two, the merged ones two by two
+again and so on, and a range is put together from few of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,15 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from headrace.engine.analytic.stretches import cover
 from headrace.engine.grouping import Grouping
 
 Rows = npt.NDArray[np.int64]
 
 #: Rows that all ranges may have in all, for each row and range there is, before merging by two is faster.
 _SHORT: Final = 8
-
-#: Rows that are laid out side by side at once: about 100 MB a few columns wide.
-_MAX_LAID_OUT: Final = 2_000_000
 
 _RANGE: Final = "@range"
 _NODE: Final = "@node"
@@ -44,76 +40,43 @@ class Ranges:
 
 
 def merged_ranges(lifted: pl.DataFrame, grouping: Grouping, ranges: Ranges) -> pl.DataFrame:
-    """Return a partial result for each range of the rows `lifted`, in the order of `ranges`.
+    """Return a partial result for each of `ranges` of the rows `lifted`, in their order.
 
     `lifted` has no columns of keys that `grouping` groups by: a range never holds rows of two groups.
     """
-    short = _SHORT * (lifted.height + len(ranges.starts))
-    if int(ranges.lengths.sum()) <= short or _grows(lifted, grouping):
-        return pl.concat(_laid_out(lifted, grouping, ranges), how="diagonal")
-    return _from_nodes(lifted, grouping, ranges)
+    laid_out = int(ranges.lengths.sum())
+    if laid_out <= _SHORT * (lifted.height + len(ranges.starts)) or grows(lifted, grouping):
+        return _by_rows(lifted, grouping, ranges)
+    return _by_nodes(lifted, grouping, ranges)
 
 
-def _grows(lifted: pl.DataFrame, grouping: Grouping) -> bool:
-    """Return whether a partial result holds lists."""
+def grows(lifted: pl.DataFrame, grouping: Grouping) -> bool:
+    """Return whether a partial result holds lists, which take as long to merge as to make."""
     partials = grouping.first(lifted.clear())
     return any(isinstance(dtype, pl.List) for dtype in partials.schema.values())
 
 
-def _laid_out(lifted: pl.DataFrame, grouping: Grouping, ranges: Ranges) -> Iterator[pl.DataFrame]:
-    """Yield partial results of ranges, made from all rows of each."""
+def _by_rows(lifted: pl.DataFrame, grouping: Grouping, ranges: Ranges) -> pl.DataFrame:
+    """Return the partial results of all ranges, made from the rows of each."""
     lengths = ranges.lengths
-    before = np.cumsum(lengths) - lengths
-    start = 0
-    while start < len(lengths):
-        end = max(start + 1, int(np.searchsorted(before, before[start] + _MAX_LAID_OUT)))
-        some = lengths[start:end]
-        places = np.repeat(np.arange(len(some)), some)
-        rows = np.arange(len(places)) + np.repeat(ranges.starts[start:end] - before[start:end], some)
-        rows += before[start]
-        yield _in_order(grouping.first(_numbered(lifted[rows], _RANGE, places), [_RANGE]), _RANGE)
-        start = end
+    first = ranges.starts - (np.cumsum(lengths) - lengths)
+    rows = np.repeat(first, lengths) + np.arange(int(lengths.sum()))
+    numbers = np.repeat(np.arange(len(lengths)), lengths)
+    return grouping.first(_numbered(lifted[rows], _RANGE, numbers), [_RANGE]).sort(_RANGE).drop(_RANGE)
 
 
-def _from_nodes(lifted: pl.DataFrame, grouping: Grouping, ranges: Ranges) -> pl.DataFrame:
-    """Return partial results of ranges, made from results of 1, 2, 4, 8 ... rows."""
-    levels, nodes, places = _cut(ranges)
-    made = [_in_order(grouping.first(_numbered(lifted, _NODE, np.arange(lifted.height)), [_NODE]), _NODE)]
-    for _ in range(int(levels.max())):
-        pairs = made[-1].with_columns(pl.col(_NODE) // 2)
-        made.append(_in_order(grouping.merge(pairs, [_NODE]), _NODE))
-    heights = np.array([0, *(level.height for level in made)])
-    rows = nodes + np.cumsum(heights)[levels]
-    parts = pl.concat(made, how="diagonal").drop(_NODE)[rows]
-    return _in_order(grouping.merge(_numbered(parts, _RANGE, places), [_RANGE]), _RANGE)
-
-
-def _cut(ranges: Ranges) -> tuple[Rows, Rows, Rows]:
-    """Return nodes that make up the ranges: level, number on the level, and place of the range.
-
-    Node i of level k is the rows ``i * 2**k <= row < (i + 1) * 2**k``. The nodes of a range come in order.
-    """
-    starts, ends = ranges.starts.copy(), ranges.ends.copy()
-    places = np.arange(len(starts))
-    left: list[tuple[Rows, Rows, Rows]] = []
-    right: list[tuple[Rows, Rows, Rows]] = []
-    level = 0
-    while len(places):
-        odd = starts % 2 == 1
-        left.append((np.full(int(odd.sum()), level), starts[odd], places[odd]))
-        odd_end = ends % 2 == 1
-        right.append((np.full(int(odd_end.sum()), level), ends[odd_end] - 1, places[odd_end]))
-        starts, ends = (starts + 1) // 2, ends // 2
-        goes_on = starts < ends
-        starts, ends, places = starts[goes_on], ends[goes_on], places[goes_on]
-        level += 1
-    levels, nodes, of = zip(*left, *reversed(right), strict=True)
-    return np.concatenate(levels), np.concatenate(nodes), np.concatenate(of)
+def _by_nodes(lifted: pl.DataFrame, grouping: Grouping, ranges: Ranges) -> pl.DataFrame:
+    """Return the partial results of all ranges, made from results of 1, 2, 4, 8 ... rows."""
+    covered = cover(ranges.starts, ranges.ends, lifted.height)
+    level = grouping.first(_numbered(lifted, _NODE, np.arange(lifted.height)), [_NODE]).sort(_NODE)
+    levels = [level]
+    while len(levels) < covered.levels:
+        pairs = level.with_columns((pl.col(_NODE) // 2).set_sorted())
+        level = grouping.merge(pairs, [_NODE]).sort(_NODE)
+        levels.append(level)
+    nodes = pl.concat(levels, how="diagonal").drop(_NODE)[covered.blocks]
+    return grouping.merge(_numbered(nodes, _RANGE, covered.stretches), [_RANGE]).sort(_RANGE).drop(_RANGE)
 
 
 def _numbered(frame: pl.DataFrame, name: str, numbers: Rows) -> pl.DataFrame:
-    return frame.with_columns(pl.Series(name, numbers))
-
-
-def _in_order(frame: pl.DataFrame, name: str) -> pl.DataFrame:
-    return frame.sort(name)
+    return frame.with_columns(pl.Series(name, numbers).set_sorted())

@@ -6,7 +6,7 @@ when it goes, at t + size; both at one instant are one change. A group that hold
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,10 +15,13 @@ import polars as pl
 
 from headrace.engine.grouping import END, Grouping
 from headrace.engine.operator import NEVER_US, Slice, State
-from headrace.engine.ranges import Ranges, Rows, merged_ranges
-from headrace.events.batch import TIME, Batch
+from headrace.engine.ranges import Ranges, Rows, grows, merged_ranges
+from headrace.events.batch import TIME, Batch, concat
 from headrace.models.aggregate import UserAggregate
 from headrace.sql import plan
+
+#: Rows that windows hold together while their lists are made: about 100 MB of values.
+_MAX_LISTED: Final = 2_000_000
 
 _GROUP: Final = "@group"
 
@@ -72,10 +75,15 @@ class SlidingAggregate:
         changes = _found(_Events.of(by_group, keys), self._size_us, since_us, frontier_us)
         if not len(changes.ends_us):
             return None
-        partials = merged_ranges(by_group.drop(keys), self._grouping, changes.held)
-        ends = pl.Series(END, changes.ends_us)
-        held = (by_group.get_column(key).gather(changes.held.starts) for key in keys)
-        result = partials.with_columns(ends, *held)
+        lifted = by_group.drop(keys)
+        parts = changes.parts(_MAX_LISTED) if grows(lifted, self._grouping) else [changes]
+        return concat([self._result(lifted, by_group.select(keys), part) for part in parts])
+
+    def _result(self, lifted: pl.DataFrame, keys: pl.DataFrame, changes: _Changes) -> Batch:
+        """Return a row for each of `changes`."""
+        partials = merged_ranges(lifted, self._grouping, changes.held)
+        held = (key.gather(changes.held.starts) for key in keys)
+        result = partials.with_columns(pl.Series(END, changes.ends_us), *held)
         return self._grouping.rows(result, self._id)
 
 
@@ -102,6 +110,15 @@ class _Changes:
 
     ends_us: Rows
     held: Ranges
+
+    def parts(self, most_rows: int) -> Iterator[_Changes]:
+        """Yield the changes in order of time, some at a time, that hold about `most_rows`, whole instants."""
+        order = np.argsort(self.ends_us, kind="stable")
+        ends_us = self.ends_us[order]
+        numbers = np.cumsum(self.held.lengths[order]) // most_rows
+        numbers = numbers[np.searchsorted(ends_us, ends_us)]
+        for some in np.split(order, np.flatnonzero(np.diff(numbers)) + 1):
+            yield _Changes(self.ends_us[some], Ranges(self.held.starts[some], self.held.ends[some]))
 
 
 def _found(events: _Events, size_us: int, since_us: int, frontier_us: int) -> _Changes:
