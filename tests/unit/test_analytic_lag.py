@@ -187,3 +187,10 @@ def test_time_alone_lets_go_of_what_is_kept() -> None:
     assert part.batch is None
     kept = [[frame is not None for frame in state["events"]] for state in (before, still, after)]
     assert kept == [[True], [True], [False]]
+
+
+def test_a_slice_whose_keys_are_all_null_sees_events_of_other_keys_kept_before() -> None:
+    events = [{"t": 1, "k": "a", "v": 1}, {"t": 2, "k": None, "v": 2}, {"t": 3, "k": None, "v": 3}]
+    lag = "LAG(v) OVER (PARTITION BY k LIMIT DURATION(second, 5)) AS x"
+    for cuts in ([], [1.5], [1.5, 2.5]):
+        assert [row["x"] for row in found(lag, events, cuts)] == [None, None, 2]

@@ -40,10 +40,11 @@ class Events:
 
     def lookback_on(self, earlier: pl.DataFrame) -> Lookback:
         """Return what the rows see if `earlier` were kept; times and keys are enough."""
-        partitions = pl.concat([keys_of(earlier), keys_of(self.rows)], how="diagonal")
+        # Beside their times, since a slice whose keys are all NULL has no columns of them.
+        keyed = [frame.select(TIME, *keys_of(frame)) for frame in (earlier, self.rows)]
         times = pl.concat([earlier.get_column(TIME), self.counting.get_column(TIME)])
         return look_back(
-            partitions.get_columns(),
+            pl.concat(keyed, how="diagonal").drop(TIME).get_columns(),
             times.to_physical().to_numpy(),
             self.rows.get_column(TIME).to_physical().to_numpy(),
             self.counts,
