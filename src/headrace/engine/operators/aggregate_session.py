@@ -111,19 +111,25 @@ class SessionAggregate:
 
     def _partials(self, kept: object, rows: pl.DataFrame, windows: _Windows) -> pl.DataFrame:
         """Return a partial result of each window and group, without the columns of session keys."""
-        fresh = rows.drop(_KEY, _CHECK, _KEPT, strict=False).with_columns(pl.Series(_WINDOW, windows.of_rows))
-        if windows.of_kept is None:
-            return self._grouping.first(fresh, [_WINDOW])
-        made = self._grouping.first(fresh.filter(rows.get_column(_KEPT).is_null()), [_WINDOW])
-        if not isinstance(kept, pl.DataFrame):
-            return made
-        old = kept.with_columns(pl.Series(_WINDOW, windows.of_kept[kept.get_column(_WINDOW).to_numpy()]))
+        frames = []
+        if isinstance(kept, pl.DataFrame):
+            now = windows.of_kept[kept.get_column(_WINDOW).to_numpy()]
+            frames.append(kept.with_columns(pl.Series(_WINDOW, now)))
+        if rows.height > len(windows.of_kept):
+            lifted = rows.drop(_KEY, _CHECK, _KEPT, strict=False)
+            lifted = lifted.with_columns(pl.Series(_WINDOW, windows.of_rows))
+            if len(windows.of_kept):
+                lifted = lifted.filter(rows.get_column(_KEPT).is_null())
+            frames.append(self._grouping.first(lifted, [_WINDOW]))
+        if len(frames) < 2:
+            return frames[0] if frames else pl.DataFrame(schema={_WINDOW: pl.Int64})
         # Most sessions have events in one slice only: what needs no merge is not touched.
-        both = windows.among(made) & windows.among(old)
-        parts = [part.filter(both[part.get_column(_WINDOW).to_numpy()]) for part in (old, made)]
-        rest = [part.filter(~both[part.get_column(_WINDOW).to_numpy()]) for part in (old, made)]
-        merged = self._grouping.merge(pl.concat(parts, how="diagonal"), [_WINDOW])
-        return pl.concat([merged, *rest], how="diagonal")
+        both = windows.among(frames[0]) & windows.among(frames[1])
+        touched = [both[frame.get_column(_WINDOW).to_numpy()] for frame in frames]
+        apart = [frame.filter(~mask) for frame, mask in zip(frames, touched, strict=True)]
+        mixed = [frame.filter(mask) for frame, mask in zip(frames, touched, strict=True)]
+        merged = self._grouping.merge(pl.concat(mixed, how="diagonal"), [_WINDOW])
+        return pl.concat([merged, *apart], how="diagonal")
 
     def _ended(
         self, keys: pl.DataFrame, windows: _Windows, partials: pl.DataFrame, frontier_us: int
@@ -162,7 +168,7 @@ class _Windows:
     """
 
     of_rows: Numbers
-    of_kept: Numbers | None
+    of_kept: Numbers
     keys: Numbers
     last_us: Numbers
     checks_us: Numbers
@@ -175,9 +181,11 @@ class _Windows:
         begins[1:] = (keys[1:] != keys[:-1]) | (times_us[1:] - times_us[:-1] > window.timeout_us)
         firsts = np.flatnonzero(begins)
         first_checks_us = _multiple_from(times_us[firsts], window) + window.longest_us
-        is_kept = None
+        is_kept = np.zeros(rows.height, dtype=bool)
+        kept = pl.Series(_KEPT, [], dtype=pl.Int64)
         if _KEPT in rows.columns:
-            is_kept = rows.get_column(_KEPT).is_not_null().to_numpy()
+            kept = rows.get_column(_KEPT)
+            is_kept = kept.is_not_null().to_numpy()
             known = is_kept[firsts]
             first_checks_us[known] = rows.get_column(_CHECK).fill_null(0).to_numpy()[firsts[known]]
         checks_us = first_checks_us[np.cumsum(begins) - 1]
@@ -187,11 +195,8 @@ class _Windows:
 
         of_rows = np.cumsum(begins) - 1
         lasts = np.append(np.flatnonzero(begins)[1:], rows.height) - 1
-        of_kept = None
-        if is_kept is not None:
-            places = rows.get_column(_KEPT).drop_nulls().to_numpy()
-            of_kept = np.empty(len(places), dtype=np.int64)
-            of_kept[places] = of_rows[is_kept]
+        of_kept = np.empty(int(is_kept.sum()), dtype=np.int64)
+        of_kept[kept.drop_nulls().to_numpy()] = of_rows[is_kept]
         last_us, checks_us = times_us[lasts], checks_us[lasts]
         ends_us = np.minimum(last_us + window.timeout_us, checks_us)
         return cls(of_rows, of_kept, keys[lasts], last_us, checks_us, ends_us)
