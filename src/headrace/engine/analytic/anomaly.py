@@ -56,11 +56,25 @@ def judging(call: AnalyticCall) -> Expression:
     return present if call.when is None else Binary("AND", call.when, present, call.when.span)
 
 
-def lifted(call: AnalyticCall, batch: Batch, script: str) -> list[pl.Series]:
-    """Return the values of the rows of `batch` as floats; raises RowError where one cannot be read so."""
-    argument = call.call.arguments[0]
-    cast = Cast(argument, ValueType.FLOAT, safe=False, span=argument.span)
-    return named(_VALUE, evaluate([cast], batch, script)[0])
+class Values:
+    """The values that calls with one argument judge, as floats."""
+
+    def __init__(self, call: AnalyticCall, script: str) -> None:
+        argument = call.call.arguments[0]
+        self._cast = Cast(argument, ValueType.FLOAT, safe=False, span=argument.span)
+        self._script = script
+
+    def lift(self, batch: Batch) -> list[pl.Series]:
+        """Return the values of the rows of `batch`; raises RowError where one cannot be read as a float."""
+        return named(_VALUE, evaluate([self._cast], batch, self._script)[0])
+
+    def listed(self, frame: pl.DataFrame, lookback: Lookback) -> Floats:
+        """Return the values of all events, which are in `frame`, in the order of the list."""
+        name = plane_name(_VALUE, ValueType.FLOAT)
+        if name not in frame.columns:
+            return np.empty(0)
+        values: Floats = frame.get_column(name).to_numpy()[lookback.listed]
+        return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +96,6 @@ def judged(lookback: Lookback, settings: Settings) -> Judged:
     places = lookback.behind[rows] - 1
     begins = np.maximum(lookback.since(settings.limit_us)[rows], places - settings.history)
     return Judged(rows, places, begins)
-
-
-def values_in(frame: pl.DataFrame, lookback: Lookback) -> Floats:
-    """Return the values of all events in the order of the list."""
-    name = plane_name(_VALUE, ValueType.FLOAT)
-    if name not in frame.columns:
-        return np.empty(0)
-    values: Floats = frame.get_column(name).to_numpy()[lookback.listed]
-    return values
 
 
 def records(height: int, rows: Numbers, anomalies: Flags, scores: Floats) -> Planes:

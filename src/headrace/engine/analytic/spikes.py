@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from headrace.engine.analytic.anomaly import judged, lifted, records, settings_of, values_in
+from headrace.engine.analytic.anomaly import Values, judged, records, settings_of
 from headrace.engine.analytic.density import Floats, upper_tails
 from headrace.engine.analytic.function import Events
 from headrace.engine.expressions import Planes
@@ -31,18 +31,18 @@ class SpikesAndDips:
     computed: tuple[Expression, ...] = ()
 
     def __init__(self, calls: Sequence[AnalyticCall], script: str) -> None:
-        self._call, self._script = calls[0], script
+        self._values = Values(calls[0], script)
         self._settings = [settings_of(call) for call in calls]
         self._modes = [str(call.call.parameters[2]) for call in calls]
 
     def remember(self, batch: Batch) -> list[pl.Series]:
         """Return the values."""
-        return lifted(self._call, batch, self._script)
+        return self._values.lift(batch)
 
     def advance(self, events: Events, _computed: Sequence[Planes]) -> tuple[list[Planes], pl.DataFrame]:
         """Return the records of all rows; the longest history of each partition is kept."""
         lookback, frame = events.lookback(), events.together()
-        values = values_in(frame, lookback)
+        values = self._values.listed(frame, lookback)
         results: list[Planes] = []
         for settings, mode in zip(self._settings, self._modes, strict=True):
             found = judged(lookback, settings)
