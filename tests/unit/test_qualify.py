@@ -15,7 +15,7 @@ def test_every_column_carries_the_name_of_its_source_and_keeps_its_types_and_val
     batch = timed(EVENTS)
     found = qualify(batch, "Left")
     assert [column.name for column in found.columns[:-1]] == [
-        f"{HIDDEN}left.{x}" for x in ("t", "Mixed", "r")
+        qualified("left", x) for x in ("t", "Mixed", "r")
     ]
     for before, after in zip(batch.columns, found.columns, strict=False):
         assert (before.planes, before.open) == (after.planes, after.open)

@@ -18,7 +18,7 @@ from headrace.errors import DataError
 from headrace.events.batch import ORIGIN, TIME
 from headrace.events.formats.json import from_rows
 from headrace.sql.bind import bind
-from headrace.sql.plan import Project, ReferenceJoin
+from headrace.sql.plan import Project, ReferenceJoin, qualified
 from tests.unit.joining import SECOND, START_US, Event, found, timed
 
 
@@ -175,7 +175,7 @@ def test_events_need_not_come_in_order_of_time() -> None:
     reference = Reference.of_snapshots([snapshot(0, 1), snapshot(10, 2)])
     lookup, name = _lookup("a.t >= r.n", reference)
     joined = lookup.joined(qualify(timed([{"t": 12}, {"t": 2}, {"t": 11}, {"t": 0}]), name))
-    (column,) = joined.named("\x1fr.n")
+    (column,) = joined.named(qualified("r", "n"))
     assert joined.frame[column.physicals[0]].to_list() == [2, 1, 2]
     assert joined.frame[ORIGIN].to_list() == [0, 1, 2]
 
