@@ -97,7 +97,7 @@ def test_preview_of_a_job_takes_the_newest_events_and_writes_nothing(headrace):
         assert headrace("preview", "copy", "--events", "1", "--json").out
         answer = json.loads(headrace("preview", "copy", "--json").out)
     assert answer["outputs"]["titles"] == [{"id": 1, "title": "x"}, {"id": 2, "title": "y"}]
-    assert "is not there yet" in headrace("peek", "titles").err
+    assert "has no rows yet" in headrace("peek", "titles").err
 
 
 def test_preview_says_what_is_wrong_with_its_files(headrace):

@@ -88,13 +88,12 @@ REFUSED = {
         ("SELECT COUNT(*) FROM src GROUP BY TumblingWindow(«minuet», 1)", "unit", "Did you mean 'minute'?"),
         (
             "SELECT COUNT(*) FROM src GROUP BY «TumblingWindow(minute)»",
-            "1 argument",
-            "TumblingWindow(minute, 5)",
+            "1 argument", "TumblingWindow(unit, size",
         ),
         ("SELECT COUNT(*) FROM src GROUP BY «SlidingWindow(minute, 1, 2)»", "3 arguments"),
         (
             "SELECT COUNT(*) FROM src GROUP BY «HoppingWindow(Duration(minute, 1))»",
-            "HoppingWindow(minute, 10, 5)",
+            "HoppingWindow(unit, size, hop",
         ),
         (
             "SELECT COUNT(*) FROM src GROUP BY SlidingWindow(Duration(minute, 1), «Hop(minute, 1)»)",
@@ -242,7 +241,7 @@ REFUSED = {
         ("SELECT a AS «'x'» FROM src", "text", "[x]"),
         ("SELECT r.list«[0]» AS first FROM src", "brackets", "GetArrayElement(r.list, 0)"),
         ("SELECT «order» FROM src", "reserved word ORDER", "[order]"),
-        ("SELECT a AS «end» FROM src", "reserved word END", "[end]"),
+        ("SELECT a FROM src AS «end»", "reserved word END", "[end]"),
         ("SELECT «[]» FROM src", "empty"),
         ("SELECT a FROM src UNION «SELECT a, b FROM other»", "'b'", "same columns"),
         ("SELECT a, b FROM src UNION «SELECT a FROM other»", "'b'", "NULL AS"),

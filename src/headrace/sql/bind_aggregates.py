@@ -8,54 +8,51 @@ from typing import Final
 
 from sqlglot import exp
 
+from headrace.sql.catalogue import Entry, Parameter, find_entry
+from headrace.sql.catalogue.signature import NUMBER
 from headrace.sql.durations import whole_number
 from headrace.sql.plan import AggregateCall, Expression, Literal, Order, WholeRow
 from headrace.sql.scope import Names
 from headrace.sql.syntax import place
 
-
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """How an aggregate is written: its value, or the whole event, its constant and its order."""
-
-    usage: str
-    value: bool = True
-    whole: bool = False
-    numbers: bool = False
-    parameter: str = ""
-    ordered: bool = False
-
-
-_NUMBERS: Final = ("AVG", "STDEV", "STDEVP", "SUM", "VAR", "VARP")
-
-_FORMS: Final[dict[str, _Form]] = {
-    **{name: _Form(f"{name}(number)", numbers=True) for name in _NUMBERS},
-    "COUNT": _Form("COUNT(*)", whole=True),
-    "MIN": _Form("MIN(value)"),
-    "MAX": _Form("MAX(value)"),
-    "COLLECT": _Form("COLLECT() or COLLECT(value)", whole=True),
-    "TOPONE": _Form("TopOne() OVER (ORDER BY value DESC)", whole=True, ordered=True),
-    "COLLECTTOP": _Form(
-        "CollectTop(3) OVER (ORDER BY value DESC)", whole=True, parameter="count", ordered=True
-    ),
-    "PERCENTILE_CONT": _Form(
-        "PERCENTILE_CONT(0.5) OVER (ORDER BY value)", value=False, parameter="share", ordered=True
-    ),
-    "PERCENTILE_DISC": _Form(
-        "PERCENTILE_DISC(0.5) OVER (ORDER BY value)", value=False, parameter="share", ordered=True
-    ),
-}
+#: Parameters that are constants of a call; any other is computed for each event.
+_CONSTANTS: Final = ("count", "share")
 
 #: The most rows that CollectTop may be asked for: each group keeps as many.
 _MAX_TOP: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How an aggregate of the catalogue is written."""
+
+    entry: Entry
+    constant: Parameter | None
+    value: Parameter | None
+
+    @classmethod
+    def of(cls, name: str) -> _Form:
+        """Return the form of the aggregate called `name`."""
+        entry = find_entry(name)
+        assert entry is not None
+        constants = [parameter for parameter in entry.parameters if parameter.name in _CONSTANTS]
+        values = [parameter for parameter in entry.parameters if parameter.name not in _CONSTANTS]
+        return cls(entry, constants[0] if constants else None, values[0] if values else None)
+
+    @property
+    def advice(self) -> str:
+        """How to write a call."""
+        return f"Write {self.entry.usage}."
+
 
 #: What binds an argument: a value or, for a name of a source, its whole row.
 Bind = Callable[[exp.Expr], Expression]
 
 
 def is_ordered(name: str) -> bool:
-    """Return whether the aggregate `name`, in upper case, takes its order in OVER."""
-    return name in _FORMS and _FORMS[name].ordered
+    """Return whether `name` is an aggregate that takes its order in OVER."""
+    entry = find_entry(name)
+    return entry is not None and entry.ordered
 
 
 class AggregateBinder:
@@ -67,17 +64,15 @@ class AggregateBinder:
     def call(self, node: exp.Anonymous, order: Sequence[exp.Expr] | None) -> AggregateCall:
         """Return the bound call of a built-in aggregate, with the ORDER BY of its OVER."""
         name = str(node.this.name).upper()
-        form = _FORMS[name]
-        if node.args["distinct"] and name != "COUNT":
+        form = _Form.of(name)
+        if node.args["distinct"] and not form.entry.distinct:
             raise self._names.error("DISTINCT stands only in COUNT(DISTINCT ...)", node)
-        if form.ordered and not order:
-            raise self._names.error(
-                f"{node.this.name} needs OVER (ORDER BY ...)", node, f"Write {form.usage}."
-            )
-        if order and not form.ordered:
-            raise self._names.error(f"{node.this.name} takes no ORDER BY", order[0], f"Write {form.usage}.")
+        if form.entry.ordered and not order:
+            raise self._names.error(f"{node.this.name} needs OVER (ORDER BY ...)", node, form.advice)
+        if order and not form.entry.ordered:
+            raise self._names.error(f"{node.this.name} takes no ORDER BY", order[0], form.advice)
         written: list[exp.Expr] = list(node.expressions)
-        parameters = (self._parameter(node, form, written),) if form.parameter else ()
+        parameters = (self._constant(node, form, form.constant, written),) if form.constant else ()
         return AggregateCall(
             "",
             name,
@@ -98,19 +93,17 @@ class AggregateBinder:
         arguments = tuple(map(self.argument, node.expressions))
         return AggregateCall("", declared, arguments, user=True, span=place(node))
 
-    def _parameter(self, node: exp.Anonymous, form: _Form, written: list[exp.Expr]) -> int | float:
+    def _constant(
+        self, node: exp.Anonymous, form: _Form, constant: Parameter, written: list[exp.Expr]
+    ) -> int | float:
         """Take the constant of an aggregate off its arguments."""
         if not written:
-            raise self._names.error(
-                f"{node.this.name} needs a {form.parameter}", node, f"Write {form.usage}."
-            )
+            raise self._names.error(f"{node.this.name} needs a {constant.name}", node, form.advice)
         first = written.pop(0)
-        if form.parameter == "share":
+        if constant.name == "share":
             share = self.argument(first)
             if not isinstance(share, Literal) or not isinstance(share.value, int | float):
-                raise self._names.error(
-                    "the share of a percentile must be a number", first, f"Write {form.usage}."
-                )
+                raise self._names.error("the share of a percentile must be a number", first, form.advice)
             if not 0 <= share.value <= 1:
                 raise self._names.error(
                     "the share of a percentile lies in 0 to 1", first, "The median is 0.5."
@@ -125,20 +118,20 @@ class AggregateBinder:
         self, node: exp.Anonymous, form: _Form, written: Sequence[exp.Expr]
     ) -> tuple[Expression, ...]:
         name = str(node.this.name)
-        most = 1 if form.value else 0
-        if len(written) > most or (not written and form.value and not form.whole):
+        needed = form.value is not None and not form.value.optional
+        if len(written) > (form.value is not None) or (not written and needed):
             count = f"{len(written)} argument{'s' if len(written) != 1 else ''}"
-            raise self._names.error(f"{name} cannot take {count}", node, f"Write {form.usage}.")
+            raise self._names.error(f"{name} cannot take {count}", node, form.advice)
         if name.upper() == "COUNT":
             return self._counted(node, written)
-        if not form.value:
+        if form.value is None:
             return ()
         if not written or isinstance(written[0], exp.Star):
-            if not form.whole:
-                raise self._names.error(f"{name} takes a value, not *", written[0], f"Write {form.usage}.")
+            if not form.value.optional:
+                raise self._names.error(f"{name} takes a value, not *", written[0], form.advice)
             return (self._whole_row(written[0] if written else node),)
         argument = self.argument(written[0])
-        if form.numbers and not _may_be_number(argument):
+        if form.value.types == NUMBER and not _may_be_number(argument):
             raise self._names.error(f"{name} takes numbers", written[0], "This can never be one.")
         return (argument,)
 
@@ -157,7 +150,7 @@ class AggregateBinder:
         return () if isinstance(argument, WholeRow) and not distinct else (argument,)
 
     def _order(self, nodes: Sequence[exp.Expr], form: _Form) -> tuple[Order, ...]:
-        if len(nodes) > 1 and not form.value:
+        if len(nodes) > 1 and form.value is None:
             raise self._names.error("a percentile has one ORDER BY expression", nodes[1])
         return tuple(Order(self.argument(node.this), bool(node.args["desc"])) for node in nodes)
 

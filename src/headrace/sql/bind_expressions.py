@@ -41,6 +41,7 @@ from headrace.sql.plan import (
     Literal,
     SystemTimestamp,
     Unary,
+    WholeRow,
     children,
 )
 from headrace.sql.scope import Names, Scope, Source
@@ -231,6 +232,9 @@ class ExpressionBinder:
             return self._column_of(sources[0], identifier)
         name = self._names.checked(identifier)
         having = [source for source in sources if source.column(name) is not None]
+        named = self._scope.source(name)
+        if named is not None and not having:
+            return WholeRow(named.name, place(identifier))
         possible = having or [source for source in sources if source.columns is None]
         if len(possible) > 1:
             written = " or ".join(f"{source.name}.{name}" for source in possible)

@@ -67,9 +67,7 @@ class GroupRewriter:
             problem = "OVER looks at each event, before GROUP BY"
             advice = "Put it into an aggregate, or compute the groups in a WITH step first."
         else:
-            name = (
-                expression.name.rpartition(".")[2] if expression.name.startswith(HIDDEN) else expression.name
-            )
+            name = expression.name.rpartition(HIDDEN)[2]
             problem = f"'{name}' is neither in GROUP BY nor in an aggregate"
             names = [key.name for known, key in self._named_keys()]
             advice = did_you_mean(name, names) or _KEY_ADVICE

@@ -117,7 +117,7 @@ class JoinBinder:
     def _text(self, expression: Expression) -> str:
         """Return an expression as a message shows it; a column with its source."""
         if isinstance(expression, ColumnRef):
-            return expression.name.removeprefix(HIDDEN)
+            return expression.name.removeprefix(HIDDEN).replace(HIDDEN, ".")
         return self._names.text[expression.span.start : expression.span.end]
 
     def _condition(

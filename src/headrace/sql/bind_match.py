@@ -230,7 +230,8 @@ class _VariableBinder(ExpressionBinder):
         while isinstance(node, exp.Dot):
             parts.append(node)
             node = node.this
-        bound = self._column(parts.pop().expression)
+        first = parts.pop()
+        bound: Expression = replace(self._column(first.expression), span=place(first))
         for part in reversed(parts):
             if isinstance(part.expression, exp.Star):
                 return self._star(part.expression)

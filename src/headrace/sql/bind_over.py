@@ -10,6 +10,7 @@ from sqlglot import exp
 
 from headrace.errors import QueryError
 from headrace.sql.bind_aggregates import AggregateBinder, Bind
+from headrace.sql.catalogue import Group, find_entry
 from headrace.sql.durations import duration_us, length_us, unit_us, whole_number
 from headrace.sql.plan import (
     AggregateCall,
@@ -28,25 +29,20 @@ _LIMIT_ADVICE: Final = (
 
 _MODES: Final = ("spikes", "dips", "spikesanddips")
 
-_USAGE: Final = {
-    "LAG": "LAG(value [, offset [, default]]) OVER (LIMIT DURATION(minute, 5))",
-    "LAST": "LAST(value [, default]) OVER (LIMIT DURATION(minute, 5) WHEN condition)",
-    "ISFIRST": "ISFIRST(minute, 5) OVER (PARTITION BY key)",
-    "ANOMALYDETECTION_SPIKEANDDIP": (
-        "AnomalyDetection_SpikeAndDip(value, 95, 120, 'spikesanddips') OVER (LIMIT DURATION(second, 120))"
-    ),
-    "ANOMALYDETECTION_CHANGEPOINT": (
-        "AnomalyDetection_ChangePoint(value, 80, 120) OVER (LIMIT DURATION(second, 120))"
-    ),
-}
-
 #: The largest history of an anomaly function: its cost per event is linear in it (reference, D).
 _MAX_HISTORY: Final = 10_000
 
 
 def is_analytic(name: str) -> bool:
-    """Return whether `name`, in upper case, is an analytic function."""
-    return name in _USAGE
+    """Return whether `name` is an analytic function."""
+    entry = find_entry(name)
+    return entry is not None and entry.group is Group.ANALYTIC
+
+
+def _advice(name: str) -> str:
+    """Return how to write a call of the analytic function `name`."""
+    entry = find_entry(name)
+    return f"Write {entry.usage}." if entry else ""
 
 
 class OverBinder:
@@ -67,7 +63,7 @@ class OverBinder:
         if name == "ISFIRST":
             return self._is_first(node, window)
         if window is None:
-            raise self._names.error(f"{node.this.name} needs OVER (...)", node, f"Write {_USAGE[name]}.")
+            raise self._names.error(f"{node.this.name} needs OVER (...)", node, _advice(name))
         if window.args.get("order"):
             raise self._names.error(f"{node.this.name} takes no ORDER BY", window.args["order"][0])
         limit_us = self._limit_us(node, window)
@@ -147,7 +143,7 @@ class OverBinder:
         interval_us = length_us(self._names, unit_us(self._names, unit), number, "the interval of ISFIRST")
         for clause in ("order", "limit"):
             if window is not None and window.args.get(clause):
-                advice = f"Write {_USAGE['ISFIRST']}."
+                advice = _advice("ISFIRST")
                 raise self._names.error(
                     "ISFIRST takes PARTITION BY and WHEN alone", window.args["over"], advice
                 )
@@ -178,7 +174,7 @@ class OverBinder:
     def _count(self, node: exp.Anonymous, name: str) -> QueryError:
         count = len(node.expressions)
         problem = f"{node.this.name} cannot take {count} argument{'s' if count != 1 else ''}"
-        return self._names.error(problem, node, f"Write {_USAGE[name]}.")
+        return self._names.error(problem, node, _advice(name))
 
     def _refuse_call(self, expression: Expression, name: str) -> None:
         if isinstance(expression, UserCall):

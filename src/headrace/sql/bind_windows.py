@@ -8,6 +8,7 @@ from typing import Final
 
 from sqlglot import exp
 
+from headrace.sql.catalogue import find_entry
 from headrace.sql.durations import (
     call_name,
     duration_parts,
@@ -23,14 +24,14 @@ from headrace.sql.scope import Names
 
 _ADVICE: Final = "Add one such as TumblingWindow(minute, 1), or System.Timestamp() for events of one instant."
 
-#: The kinds of windows: their two spellings, their lengths by position and by name, and how they are written.
-_FORMS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
-    "TUMBLING": (("DURATION", "OFFSET"), "TumblingWindow(minute, 5)"),
-    "HOPPING": (("DURATION", "HOP", "OFFSET"), "HoppingWindow(minute, 10, 5)"),
-    "SLIDING": (("DURATION",), "SlidingWindow(minute, 5)"),
-    "SESSION": (("TIMEOUT", "MAXDURATION"), "SessionWindow(minute, 5, 60)"),
+#: The lengths of each kind of window, in the order in which they stand without names.
+_LENGTHS: Final[dict[str, tuple[str, ...]]] = {
+    "TUMBLING": ("DURATION", "OFFSET"),
+    "HOPPING": ("DURATION", "HOP", "OFFSET"),
+    "SLIDING": ("DURATION",),
+    "SESSION": ("TIMEOUT", "MAXDURATION"),
 }
-_KINDS: Final = {spelling: kind for kind in _FORMS for spelling in (kind, f"{kind}WINDOW")}
+_KINDS: Final = {spelling: kind for kind in _LENGTHS for spelling in (kind, f"{kind}WINDOW")}
 
 _NAMES: Final = {
     "DURATION": "the size of a window",
@@ -145,10 +146,10 @@ class WindowBinder:
 
     def _lengths(self, call: exp.Expr, kind: str) -> dict[str, int]:
         """Return the lengths of a window by what they are, in microseconds."""
-        order, usage = _FORMS[kind]
+        order, entry = _LENGTHS[kind], find_entry(kind)
         parts = call.expressions
         needed = len(order) - ("OFFSET" in order)
-        advice = f"Write {usage}."
+        advice = f"Write {entry.usage}." if entry else ""
         if parts and all(call_name(part) in _NAMES for part in parts):
             by_name = named_lengths(self._names, parts)
             for name, part in by_name.items():

@@ -184,7 +184,8 @@ class Headrace(Dialect):
                     "there is no SELECT DISTINCT: a stream has no end at which to compare all rows",
                     advice="GROUP BY the columns and a window, or count with COUNT(DISTINCT column).",
                 )
-            if self._curr.token_type is TokenType.TOP:
+            counts = self._next and self._next.token_type in (TokenType.NUMBER, TokenType.L_PAREN)
+            if counts and self._curr.token_type is TokenType.VAR and self._curr.text.upper() == "TOP":
                 raise self.error(
                     "there is no SELECT TOP: a stream has no end",
                     advice="Inside a window, CollectTop(n) OVER (ORDER BY ...) takes the first rows.",
@@ -206,10 +207,12 @@ class Headrace(Dialect):
                 array, index = self.sql[start : self._prev.end + 1], self._curr.text
                 advice = f"Write GetArrayElement({array}, {index})."
                 raise self.error("an element of an array is not taken by brackets", advice=advice)
-            if self._match(TokenType.ALIAS) or self._curr.token_type in (TokenType.VAR, TokenType.IDENTIFIER):
+            named = self._match(TokenType.ALIAS)
+            if named or self._curr.token_type in (TokenType.VAR, TokenType.IDENTIFIER):
                 if isinstance(value, exp.Dot) and isinstance(value.expression, exp.Star):
                     raise self.error("* takes no alias")
-                return self.located(exp.Alias(this=value, alias=self.name("an alias")), start)
+                alias = self.alias() if named else self.name("an alias")
+                return self.located(exp.Alias(this=value, alias=alias), start)
             return value
 
         # --- FROM -----------------------------------------------------------------------------------------

@@ -50,7 +50,6 @@ RESERVED: Final[dict[str, TokenType]] = {
     "RIGHT": TokenType.RIGHT,
     "SELECT": TokenType.SELECT,
     "THEN": TokenType.THEN,
-    "TOP": TokenType.TOP,
     "TRUE": TokenType.TRUE,
     "UNION": TokenType.UNION,
     "WHEN": TokenType.WHEN,

@@ -241,7 +241,7 @@ class Analytic:
 
 def qualified(source: str, column: str) -> str:
     """Return the name of a column of the source called `source` where there are several sources."""
-    return f"{HIDDEN}{source.casefold()}.{column}"
+    return f"{HIDDEN}{source.casefold()}{HIDDEN}{column}"
 
 
 #: A hidden column beside those of a qualified source, ``qualified(source, SOURCE_TIME)``: its time.

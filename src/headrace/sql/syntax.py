@@ -58,6 +58,9 @@ _PREDICATES: Final = (TokenType.LIKE, TokenType.IN, TokenType.BETWEEN)
 #: Tokens that can name a function before a parenthesis; LEFT and RIGHT are words of JOIN, too.
 _CALLABLE: Final = (TokenType.VAR, TokenType.IDENTIFIER, TokenType.LEFT, TokenType.RIGHT)
 
+#: What comes behind an item of a SELECT list.
+_BEHIND_ALIAS: Final = (TokenType.COMMA, TokenType.FROM, TokenType.INTO)
+
 _REFUSED: Final[dict[TokenType, tuple[str, str]]] = {
     TokenType.SELECT: (
         "a SELECT cannot stand inside an expression",
@@ -220,6 +223,14 @@ class ExpressionParser(Parser):
                 advice=f"Write [{self._curr.text}] for something of that name.",
             )
         raise self.missing(what)
+
+    def alias(self) -> exp.Identifier:
+        """Return the alias behind AS: a reserved word, too, where a name alone can be meant."""
+        follows = self._next.token_type if self._next else TokenType.SENTINEL
+        if self._curr.text.upper() in RESERVED and follows in _BEHIND_ALIAS:
+            self._advance()
+            return self._identifier()
+        return self.name("an alias")
 
     def _identifier(self) -> exp.Identifier:
         token = self._prev
