@@ -267,7 +267,7 @@ class _VariableBinder(ExpressionBinder):
     def _argument(self, call: exp.Anonymous, name: str, node: exp.Expr) -> tuple[str, Expression | None]:
         """Return the variable and the field of an aggregate; COUNT of a variable has no field."""
         base = _base(node)
-        if not isinstance(base, exp.Column) or base.meta.get("enclosed"):
+        if not isinstance(base, exp.Column):
             if any(isinstance(part, exp.Anonymous | exp.Cast) for part in node.walk()):
                 problem = "no function is called inside an aggregate of MATCH_RECOGNIZE"
                 raise self._names.error(problem, node, _STEP_ADVICE)
