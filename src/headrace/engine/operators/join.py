@@ -30,7 +30,6 @@ from headrace.sql.plan import Join
 _NUMBER: Final = "@number"
 _MATCHED: Final = "@matched"
 
-
 #: Rows kept in more pieces than this are put into one.
 _MAX_PIECES: Final = 16
 
