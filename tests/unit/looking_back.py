@@ -30,6 +30,9 @@ MIXED = st.sampled_from(
     [None, 1, 1.0, 2, 2.5, -3, 2**60, "1", "x", "é", True, False, {"a": 1}, {"a": 1.0}, [], [1, "x"]]
 )
 
+#: Keys that are easily confused.
+KEYS = st.sampled_from([None, 1, 1.0, "1", True, {"a": 1}])
+
 
 def timed(events: Sequence[Event], start_us: int = START_US) -> Batch:
     """Return events in order of their field `t`, in seconds, as a batch with times."""

@@ -190,9 +190,21 @@ def test_a_long_stream_cut_anywhere_has_the_same_change_points() -> None:
         assert judged(call, values, cuts=range(0, 400, step), saved=step > 1) == whole
 
 
-def test_a_tail_is_what_its_kernels_say() -> None:
-    values = np.array([1.0, 2.0, 4.0, 8.0, 3.0, 0.0])
-    spread = min(np.std(values[:5], ddof=1), (4.0 - 2.0) / 1.349) * (1 + 2 / 5) * 0.5
-    kernels = [1 / (1 + math.exp(1.702 * (0.0 - value) / spread)) for value in values[:5]]
-    [tail] = upper_tails(values, np.array([5]), np.array([0]), np.array([5]), width=0.5)
-    assert tail == pytest.approx(sum(kernels) / 5, rel=1e-12)
+def test_after_a_change_point_the_new_level_is_what_is_usual() -> None:
+    values = [*PLAIN[:100], *(value + 40 for value in PLAIN[100:120]), *PLAIN[120:160]]
+    assert changes(values, history=100) == [102, 122]
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0, 4.0, 8.0, 3.0], [7.0, 9.0, 7.0, 7.0, 7.0, 7.0, 5.0]])
+def test_a_tail_is_what_its_kernels_say(values: list[float]) -> None:
+    count = len(values)
+    ordered, quarter = sorted(values), (count - 1) // 4
+    quartiles = (ordered[count - 1 - quarter] - ordered[quarter]) / 1.349
+    deviation = float(np.std(values, ddof=1))
+    spread = min(deviation, quartiles) if quartiles else deviation
+    width = spread * (1 + 2 / count) * 0.5
+    kernels = [1 / (1 + math.exp(1.702 * (7.5 - value) / width)) for value in values]
+    [tail] = upper_tails(
+        np.array([*values, 7.5]), np.array([count]), np.array([0]), np.array([count]), width=0.5
+    )
+    assert tail == pytest.approx(sum(kernels) / count, rel=1e-12)

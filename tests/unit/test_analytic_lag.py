@@ -13,6 +13,7 @@ from headrace.engine.operator import Slice
 from headrace.engine.row_error import RowError
 from tests.unit.looking_back import (
     CUTS,
+    KEYS,
     MIXED,
     SECOND,
     START_US,
@@ -82,6 +83,14 @@ def test_lag_of_a_whole_event_is_a_record() -> None:
     assert column("LAG(*) OVER (LIMIT DURATION(second, 9))", events) == [None, {"t": 1, "v": 1.5}]
 
 
+def test_partitions_are_told_by_value_and_null_is_one() -> None:
+    keys = [1, 1.0, "1", None, 2**60, None, float(2**60), 1.5, 1.5]
+    events = [{"t": time, "k": key, "v": time} for time, key in enumerate(keys)]
+    over = "OVER (PARTITION BY k LIMIT DURATION(second, 99))"
+    assert column(f"LAG(v) {over}", events) == [None, 0, None, None, None, 3, 4, None, 7]
+    assert column(f"COUNT(*) {over}", events, cuts=range(9)) == [1, 2, 1, 1, 1, 2, 2, 1, 2]
+
+
 def test_a_found_value_has_its_own_type() -> None:
     values = [1, 2.0, "x", True, {"a": 1.0}, [1], None]
     events = [{"t": time, "v": value} for time, value in enumerate(values)]
@@ -91,7 +100,7 @@ def test_a_found_value_has_its_own_type() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    streams(k=MIXED, v=MIXED, w=st.booleans()),
+    streams(k=KEYS, v=MIXED, w=st.booleans()),
     CUTS,
     st.integers(min_value=0, max_value=3),
     st.sampled_from([1, 2, 5, 30]),
@@ -114,7 +123,7 @@ def test_lag_and_last_are_what_a_walk_through_the_events_finds(
 
 
 @settings(max_examples=40, deadline=None)
-@given(streams(k=MIXED, w=st.booleans()), CUTS, st.sampled_from([1, 3, 7]), st.booleans())
+@given(streams(k=KEYS, w=st.booleans()), CUTS, st.sampled_from([1, 3, 7]), st.booleans())
 def test_is_first_is_one_for_the_first_event_of_each_interval(
     events: list[Event], cuts: list[int], interval_s: int, saved: bool
 ) -> None:

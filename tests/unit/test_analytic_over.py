@@ -25,7 +25,19 @@ from headrace.events.formats.json import rows
 from headrace.models.aggregate import PythonAggregate
 from headrace.sql.bind import bind
 from headrace.sql.plan import Analytic, Project
-from tests.unit.looking_back import CUTS, MIXED, SECOND, START_US, Event, found, key_of, seen, streams, timed
+from tests.unit.looking_back import (
+    CUTS,
+    KEYS,
+    MIXED,
+    SECOND,
+    START_US,
+    Event,
+    found,
+    key_of,
+    seen,
+    streams,
+    timed,
+)
 
 LIMIT = "LIMIT DURATION(second, 5)"
 
@@ -111,7 +123,7 @@ NUMERIC: dict[str, Callable[[list[Any]], Any]] = {
 @settings(max_examples=100, deadline=None)
 @given(
     streams(
-        k=MIXED,
+        k=KEYS,
         v=st.none() | st.integers(-5, 5) | st.sampled_from([0.5, -2.25, 1e6]),
         w=st.booleans(),
     ),
