@@ -9,12 +9,12 @@ What rows are grouped by besides the keys (a pane, a window's end) is the operat
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Final
 
 import polars as pl
 
-from headrace.engine.aggregates import aggregator
+from headrace.engine.aggregates import Aggregator, aggregator, partials_of
 from headrace.engine.keys import Keys
 from headrace.events.batch import TIME, Batch, Column, ValueType
 from headrace.models.aggregate import UserAggregate
@@ -34,21 +34,26 @@ class Grouping:
     ) -> None:
         self._aggregate = aggregate
         self.keys = Keys([key.expression for key in aggregate.keys], script)
-        self._aggregators = [
-            aggregator(call, f"@call{place}:", script, user or {})
-            for place, call in enumerate(aggregate.calls)
-        ]
+        self._finishers: list[Aggregator] = []
+        self._folds: dict[Hashable, Aggregator] = {}
+        for call in aggregate.calls:
+            # Calls that have the same partial results have the same columns.
+            known, partials = list(self._folds), partials_of(call)
+            place = known.index(partials) if partials in known else len(known)
+            finisher = aggregator(call, f"@call{place}:", script, user or {})
+            self._finishers.append(finisher)
+            self._folds.setdefault(partials, finisher)
         #: Whether `merge` needs its rows in order of time.
-        self.ordered = any(aggregator.ordered for aggregator in self._aggregators)
+        self.ordered = any(fold.ordered for fold in self._folds.values())
 
     def lift(self, batch: Batch) -> pl.DataFrame:
         """Return the times, keys and lifted arguments of the rows of `batch`; raises RowError."""
-        lifted = [series for aggregator in self._aggregators for series in aggregator.lift(batch)]
+        lifted = [series for fold in self._folds.values() for series in fold.lift(batch)]
         return pl.DataFrame([batch.frame.get_column(TIME), *self.keys.lift(batch), *lifted])
 
     def first(self, lifted: pl.DataFrame, by: Sequence[str] = ()) -> pl.DataFrame:
         """Return a partial result for each combination of the columns `by` and the keys, in any order."""
-        parts = [part for aggregator in self._aggregators for part in aggregator.first(lifted.columns)]
+        parts = [part for fold in self._folds.values() for part in fold.first(lifted.columns)]
         return self._grouped(lifted, by, parts)
 
     def merge(self, partials: pl.DataFrame, by: Sequence[str] = ()) -> pl.DataFrame:
@@ -56,12 +61,8 @@ class Grouping:
 
         If `ordered`, those of one combination must come in order of time.
         """
-        parts = [part for aggregator in self._aggregators for part in aggregator.merge(partials.columns)]
+        parts = [part for fold in self._folds.values() for part in fold.merge(partials.columns)]
         return self._grouped(partials, by, parts)
-
-    def first_parts(self, columns: Sequence[str]) -> list[pl.Expr]:
-        """Return what `first` computes of each group of rows with these columns, for another way to group."""
-        return [part for aggregator in self._aggregators for part in aggregator.first(columns)]
 
     def rows(self, merged: pl.DataFrame, window_id: str | None = None) -> Batch:
         """Return the result of each row of `merged` (it has END), by END and keys, then as given.
@@ -73,8 +74,8 @@ class Grouping:
         columns = [
             *zip((key.column for key in self._aggregate.keys), self.keys.values(frame), strict=True),
             *(
-                (call.column, part.finish(frame))
-                for call, part in zip(self._aggregate.calls, self._aggregators, strict=True)
+                (call.column, finisher.finish(frame))
+                for call, finisher in zip(self._aggregate.calls, self._finishers, strict=True)
             ),
         ]
         if self._aggregate.window_column is not None:
@@ -95,4 +96,6 @@ class Grouping:
         parts = [*self.keys.first(frame.columns), *parts]
         if names:
             return frame.group_by(names).agg(parts)
-        return frame.with_columns(pl.lit(0).alias(_ALL)).group_by(_ALL).agg(parts).drop(_ALL)
+        # One plan for all three steps: a call of Polars costs more than they do.
+        one = frame.lazy().with_columns(pl.lit(0).alias(_ALL)).group_by(_ALL).agg(parts).drop(_ALL)
+        return one.collect(engine="in-memory")

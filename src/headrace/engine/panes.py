@@ -7,13 +7,15 @@ hop, once more between them. All times here are microseconds since 1970, as Int6
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import polars as pl
 
 from headrace.engine.grouping import END
 from headrace.sql.plan import Hopping
 from headrace.sql.windows import ALIGNMENT_US
+
+_Time = TypeVar("_Time", int, pl.Expr)
 
 #: The end of the pane that a row is of.
 PANE: Final = "@pane"
@@ -43,9 +45,9 @@ class Panes:
         between = end - size_us % hop_us
         return end if size_us % hop_us == 0 else pl.when(between >= time_us).then(between).otherwise(end)
 
-    def last_window(self, pane: pl.Expr) -> pl.Expr:
-        """Return the end of the last window that covers a pane."""
-        return self._end_from(pane + (self.window.size_us - self.window.hop_us))
+    def last_unneeded(self, until_us: int) -> int:
+        """Return the last end of a pane over which no window ends at or after `until_us`."""
+        return self._end_from(until_us) - self.window.size_us
 
     def windows(self, panes: pl.Series, since_us: int, until_us: int) -> pl.DataFrame:
         """Return each of `panes` with the END of each window over it that ends in since <= END < until."""
@@ -54,7 +56,7 @@ class Panes:
         ends = pl.int_ranges(start, stop, self.window.hop_us).alias(END)
         return panes.alias(PANE).to_frame().select(PANE, ends).explode(END).drop_nulls()
 
-    def _end_from(self, time_us: pl.Expr) -> pl.Expr:
+    def _end_from(self, time_us: _Time) -> _Time:
         """Return the end of the first window that ends at or after a time."""
         hop_us = self.window.hop_us
         return (time_us + (hop_us - 1 - self._origin_us)) // hop_us * hop_us + self._origin_us

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -19,7 +20,7 @@ from headrace.engine.aggregates.users import UserAggregation
 from headrace.models.aggregate import UserAggregate
 from headrace.sql.plan import AggregateCall
 
-__all__ = ["Aggregator", "aggregator"]
+__all__ = ["Aggregator", "aggregator", "partials_of"]
 
 #: How the aggregator of a call is made, given its prefix and the script.
 Maker = Callable[[AggregateCall, str, str], Aggregator]
@@ -35,6 +36,17 @@ def aggregator(
     if call.user:
         return UserAggregation(call, prefix, script, user[call.function])
     return _MAKERS[call.function](call, prefix, script)
+
+
+def partials_of(call: AggregateCall) -> Hashable:
+    """Return what is equal for calls that have the same partial results, given the same prefix."""
+    if call.user:
+        return replace(call, column="")
+    order, parameters = call.order, call.parameters
+    if call.function.startswith("PERCENTILE_"):
+        order, parameters = tuple(replace(part, descending=False) for part in order), ()
+    function = _FAMILIES.get(call.function, call.function)
+    return replace(call, column="", function=function, order=order, parameters=parameters)
 
 
 def _argument(call: AggregateCall, script: str) -> Argument:
@@ -65,6 +77,9 @@ def _percentile(call: AggregateCall, prefix: str, script: str, *, continuous: bo
     argument = Argument(order.expression, script)
     return Percentile(prefix, argument, float(share), order.descending, continuous)
 
+
+#: Functions with the partial results of another one.
+_FAMILIES: Final = {"AVG": "SUM", "STDEV": "VAR", "STDEVP": "VAR", "VARP": "VAR"}
 
 _MAKERS: Final[dict[str, Maker]] = {
     "AVG": partial(_sum, mean=True),

@@ -38,12 +38,8 @@ class Ranking:
         keys, descending = self._keys(columns, column)
         if not keys:
             return lambda name: column(name).first()
-        if len(keys) > 1:
-            return lambda name: self._sorted(column(name), keys, descending).first()
-        best = keys[0].max() if descending[0] else pl.when(keys[0].null_count() == 0).then(keys[0].min())
         # Not arg_max of the key: where Polars knows it to be sorted, that is the last of equal ones.
-        index = keys[0].eq_missing(best).arg_max()
-        return lambda name: column(name).get(index, null_on_oob=True)
+        return lambda name: self._sorted(column(name), keys, descending).first()
 
     def top(self, rows: pl.Expr, columns: Collection[str], column: Column, count: int) -> pl.Expr:
         """Return the first `count` of `rows`, which stand in the order of arrival as those of `column` do."""

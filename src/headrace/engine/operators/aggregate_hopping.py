@@ -9,7 +9,7 @@ from typing import Final, cast
 import polars as pl
 
 from headrace.engine.grouping import END, Grouping
-from headrace.engine.operator import NEVER_US, Slice, State
+from headrace.engine.operator import FOREVER_US, NEVER_US, Slice, State
 from headrace.engine.panes import PANE, Panes
 from headrace.errors import QueryError
 from headrace.events.batch import TIME, Batch
@@ -83,7 +83,7 @@ class HoppingAggregate:
             covered = panes.is_not_null()
             lifted, panes = lifted.filter(covered), panes.filter(covered)
         runs = panes.rle().struct.unnest()
-        if runs.height > _FEW:
+        if runs.height > _FEW or not self._grouping.keys.equal(lifted.columns):
             partials = self._grouping.first(lifted.with_columns(panes), [PANE])
             return [self._in_order(partials)]
         frames, start = [], 0
@@ -97,12 +97,7 @@ class HoppingAggregate:
         self, partials: list[pl.DataFrame], merged_rows: int, until_us: int
     ) -> tuple[list[pl.DataFrame], int]:
         """Return the partial results that are needed for windows yet to end, merged now and then."""
-        needed = self._panes.last_window(pl.col(PANE)) >= until_us
-        kept = []
-        for frame in partials:
-            rest = frame if frame.select(needed.all()).item() else frame.filter(needed)
-            if rest.height:
-                kept.append(rest)
+        kept = _within(partials, self._panes.last_unneeded(until_us), FOREVER_US)
         rows = sum(frame.height for frame in kept)
         if len(kept) <= _MAX_FRAMES and rows <= 4 * merged_rows + _MAX_ADDED_ROWS:
             return kept, merged_rows if kept else 0
@@ -126,22 +121,22 @@ class HoppingAggregate:
             open_end_us = kept[0].item(0, PANE)
             if open_end_us >= until_us:
                 return []
-            begun = [*kept, *(frame.filter(pl.col(PANE) == open_end_us) for frame in new)]
-            closed.append(self._window_of(begun, open_end_us))
-            new = [frame.filter(pl.col(PANE) != open_end_us) for frame in new]
-        closed += [frame.filter(pl.col(PANE) < until_us).rename({PANE: END}) for frame in new]
-        return [frame for frame in closed if frame.height]
+            closed.append(self._window_of([*kept, *_within(new, open_end_us - 1, open_end_us)], open_end_us))
+            new = _within(new, open_end_us, FOREVER_US)
+        return [*closed, *(frame.rename({PANE: END}) for frame in _within(new, NEVER_US, until_us - 1))]
 
     def _hopped(self, partials: list[pl.DataFrame], since_us: int, until_us: int) -> list[pl.DataFrame]:
         """Return the results of the windows with since <= end < until, by END."""
         if not partials:
             return []
-        together = pl.concat(partials, how="diagonal")
-        windows = self._panes.windows(together.get_column(PANE).unique(), since_us, until_us)
+        panes = pl.concat([frame.get_column(PANE) for frame in partials]).unique()
+        windows = self._panes.windows(panes, since_us, until_us)
         ends = windows.get_column(END).unique().sort()
         if len(ends) <= _FEW:
-            return [self._window_of([together.filter(self._covers(end))], end) for end in ends]
-        copies = together.height * windows.height / windows.get_column(PANE).n_unique()
+            size_us = self._window.size_us
+            return [self._window_of(_within(partials, end - size_us, end), end) for end in ends]
+        together = pl.concat(partials, how="diagonal")
+        copies = together.height * windows.height / len(panes)
         ends_at_once = max(1, int(len(ends) * _MAX_COPIES / copies))
         closed = []
         for start in range(0, len(ends), ends_at_once):
@@ -150,10 +145,21 @@ class HoppingAggregate:
             closed.append(self._grouping.merge(copied, [END]))
         return closed
 
-    def _covers(self, end_us: int) -> pl.Expr:
-        return pl.col(PANE).is_between(end_us - self._window.size_us, end_us, closed="right")
-
     def _window_of(self, partials: list[pl.DataFrame], end_us: int) -> pl.DataFrame:
         """Return the results of one window."""
-        together = pl.concat([frame for frame in partials if frame.height], how="diagonal")
+        together = pl.concat(partials, how="diagonal")
         return self._grouping.merge(together).with_columns(pl.lit(end_us, pl.Int64).alias(END))
+
+
+def _within(partials: list[pl.DataFrame], after_us: int, last_us: int) -> list[pl.DataFrame]:
+    """Return what there is of panes with `after_us` < PANE <= `last_us`."""
+    found = []
+    for frame in partials:
+        panes = frame.get_column(PANE)
+        least, most = cast("int", panes.min()), cast("int", panes.max())
+        if after_us < least and most <= last_us:
+            found.append(frame)
+        elif least <= last_us and most > after_us:
+            part = frame.filter(pl.col(PANE).is_between(after_us, last_us, closed="right"))
+            found += [part] if part.height else []
+    return found
