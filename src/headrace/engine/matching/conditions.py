@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from headrace.engine.expressions import RowError, evaluate
 from headrace.engine.functions.comparisons import COMPARISONS
@@ -130,12 +129,11 @@ class Conditions:
         return lambda parts, row, _states: parts[part][row]
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(NamedTuple):
     """The condition of a variable: a `part` that is true or not in each row, or one that needs aggregates.
 
     That one, `holds`, tells for the values of all parts, a row, the states of aggregates and the slice; it
-    raises RowError.
+    raises RowError. Where both are None any event will do.
     """
 
     part: int | None

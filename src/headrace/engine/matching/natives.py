@@ -69,8 +69,10 @@ def planes_of(values: Sequence[Native]) -> Planes:
     columns: dict[ValueType, list[object]] = {}
     for row, value in enumerate(values):
         if value is not None:
-            column = columns.setdefault(type_of(value), [None] * len(values))
-            column[row] = value[1] if isinstance(value, tuple) else value
+            type_ = type_of(value)
+            if type_ not in columns:
+                columns[type_] = [None] * len(values)
+            columns[type_][row] = value[1] if isinstance(value, tuple) else value
     return {
         type_: pl.Series(column, dtype=pl.Int64).cast(DTYPES[type_])
         if type_ is ValueType.DATETIME

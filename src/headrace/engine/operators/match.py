@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import polars as pl
 
 from headrace.engine.equality import canonical
 from headrace.engine.expressions import Planes, RowError, evaluate
 from headrace.engine.matching.automaton import START, automaton
-from headrace.engine.matching.conditions import Conditions, Values
+from headrace.engine.matching.conditions import Condition, Conditions, Values
 from headrace.engine.matching.natives import planes_of
 from headrace.engine.matching.running import Aggregates, States
 from headrace.engine.operator import Slice, State
@@ -35,6 +35,18 @@ _Way: TypeAlias = tuple[int, States]
 
 #: A match that has begun: the time of its first event, that event's number, its ways in order of preference.
 _Begun: TypeAlias = tuple[int, int, Sequence[_Way]]
+
+
+class _Step(NamedTuple):
+    """A place that an event can take next, the condition for it, and whether the pattern is complete then."""
+
+    place: int
+    condition: Condition
+    completes: bool
+
+
+#: The condition of a variable that is not defined.
+_ANY: Final = Condition(None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +80,17 @@ class PatternMatch:
     def __init__(self, match: Match, script: str) -> None:
         self._match, self._script = match, script
         pattern = automaton(match.pattern)
-        self._follows, self._completes = pattern.follows, pattern.completes
         self._aggregates = Aggregates(match.aggregates, pattern.variables, script)
         self._conditions = Conditions(self._aggregates, script)
-        defined = {item.variable: self._conditions.compiled(item.condition) for item in match.definitions}
-        #: The condition of each place; an event needs none where the variable is not defined.
-        self._tests = [defined.get(variable or "") for variable in pattern.variables]
+        tests = {item.variable: self._conditions.compiled(item.condition) for item in match.definitions}
+        #: By place, where an event can go from there.
+        self._steps = [
+            tuple(
+                _Step(place, tests.get(pattern.variables[place] or "", _ANY), pattern.completes[place])
+                for place in places
+            )
+            for places in pattern.follows
+        ]
         used = {column for item in match.definitions for column in columns(item.condition)}
         self._in_conditions = [
             index for index, column in enumerate(self._aggregates.columns) if column in used
@@ -135,27 +152,24 @@ class PatternMatch:
                 begun[partition] = open_
             elif before:
                 del begun[partition]
-            ways_open += _count(open_) - _count(before)
-            if ways_open > MAX_OPEN_MATCHES:
-                ways_open = self._room(begun, time_us)
+            if open_ or before:
+                ways_open += _count(open_) - _count(before)
+                if ways_open > MAX_OPEN_MATCHES:
+                    ways_open = self._room(begun, time_us)
         return sorted(found, key=lambda match: (match.time_us, match.number))
 
     def _next(self, ways: Sequence[_Way], events: _Events, row: int) -> Sequence[_Way] | _Complete:
         """Return what is left of `ways` with one more event, or the way that completes the pattern."""
         after: list[_Way] = []
+        parts = events.parts
         for place, states in ways:
-            for next_place in self._follows[place]:
-                test = self._tests[next_place]
-                if test is not None and test.part is not None and events.parts[test.part][row] is not True:
+            for next_place, (part, holds), completes in self._steps[place]:
+                if part is not None and parts[part][row] is not True:
                     continue
                 taken = self._aggregates.taken(states, next_place, events.values, row)
-                if (
-                    test is not None
-                    and test.holds is not None
-                    and not test.holds(events.parts, row, taken, events.batch)
-                ):
+                if holds is not None and not holds(parts, row, taken, events.batch):
                     continue
-                if self._completes[next_place]:
+                if completes:
                     return _Complete(taken)
                 after.append((next_place, taken))
         return after if len(after) < 2 else self._distinct(after)
