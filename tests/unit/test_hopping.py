@@ -51,6 +51,7 @@ def test_an_event_is_in_every_hopping_window_over_it() -> None:
 
 def test_hops_longer_than_the_size_leave_out_the_events_between() -> None:
     assert counts(hopping(3, 10), 7, 8, 10, 11) == [(10, 2)]
+    assert counts(hopping(3, 10), 5, 11) == []
 
 
 def test_windows_before_1970_end_where_they_should() -> None:

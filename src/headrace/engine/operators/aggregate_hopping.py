@@ -82,6 +82,8 @@ class HoppingAggregate:
         if panes.null_count():
             covered = panes.is_not_null()
             lifted, panes = lifted.filter(covered), panes.filter(covered)
+            if not lifted.height:
+                return []
         runs = panes.rle().struct.unnest()
         if runs.height > _FEW or not self._grouping.keys.equal(lifted.columns):
             partials = self._grouping.first(lifted.with_columns(panes), [PANE])
