@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.engine.expressions import RowError
+from headrace.engine.query import query
 from headrace.errors import DataError
 from headrace.events.batch import ValueType
 from headrace.models.aggregate import PythonAggregate
@@ -393,3 +394,16 @@ def test_aggregates_over_mixed_numbers_are_what_plain_python_finds(
             low, high = down[math.floor(place)], down[math.ceil(place)]
             between = float(low + (high - low) * (place - math.floor(place)))
         assert near(row["CONT"], between)
+
+
+def test_first_values_by_numbers_of_two_types_where_some_rows_have_no_value() -> None:
+    rows = [
+        {"k": k, "v": v} for k, v in [(1, 1), (1, 1), ("p", 2.5), (1, 2), (1, 2.5), ("p", None), ("q", None)]
+    ]
+    sql = """SELECT CollectTop(2, v) OVER (ORDER BY v DESC) AS c, TopOne(v) OVER (ORDER BY v) AS t FROM src
+    GROUP BY k, System.Timestamp()"""
+    events = [{**row, "EventEnqueuedUtcTime": "2026-03-02T08:00:00Z"} for row in rows]
+    found = [query(sql, {"src": events})["output"] for _ in range(20)]
+    assert found == found[:1] * 20
+    values = [(row["t"], [top["value"] for top in row["c"] or ()]) for row in found[0]]
+    assert sorted(values, key=repr) == [(1, [2.5, 2]), (2.5, [2.5]), (None, [])]

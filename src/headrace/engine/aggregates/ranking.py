@@ -12,8 +12,9 @@ from headrace.engine.planes import named, planes_among
 from headrace.events.batch import Batch
 from headrace.sql.plan import Order
 
-#: A column of the rows of a group, by its name.
-Column = Callable[[str], pl.Expr]
+#: An expression in those rows of a group that count. It stands around the whole expression: Polars crashes
+#: where what rows are sorted by is made of several columns that were filtered each for itself.
+Among = Callable[[pl.Expr], pl.Expr]
 
 
 class Ranking:
@@ -33,17 +34,18 @@ class Ranking:
         """Return those of `columns` that rows are ordered by."""
         return [name for prefix in self._prefixes for name in planes_among(prefix, columns).values()]
 
-    def first(self, columns: Collection[str], column: Column) -> Column:
-        """Return what gives a column's value in the first row of a group; `column` gives all its values."""
-        keys, descending = self._keys(columns, column)
+    def first(self, columns: Collection[str], among: Among) -> Callable[[str], pl.Expr]:
+        """Return what gives a column's value, by its name, in the first row of a group."""
+        keys, descending = self._keys(columns, among)
         if not keys:
-            return lambda name: column(name).first()
+            return lambda name: among(pl.col(name)).first()
         # Not arg_max of the key: where Polars knows it to be sorted, that is the last of equal ones.
-        return lambda name: self._sorted(column(name), keys, descending).first()
+        return lambda name: self._sorted(among(pl.col(name)), keys, descending).first()
 
-    def top(self, rows: pl.Expr, columns: Collection[str], column: Column, count: int) -> pl.Expr:
-        """Return the first `count` of `rows`, which stand in the order of arrival as those of `column` do."""
-        keys, descending = self._keys(columns, column)
+    def top(self, rows: pl.Expr, columns: Collection[str], among: Among, count: int) -> pl.Expr:
+        """Return the first `count` of `rows`, which stand in the order of arrival."""
+        keys, descending = self._keys(columns, among)
+        rows = among(rows)
         return (self._sorted(rows, keys, descending) if keys else rows).head(count)
 
     def fixed(self, columns: Collection[str]) -> list[pl.Expr]:
@@ -63,13 +65,13 @@ class Ranking:
         descending = [flag for flag in self._descending for _ in FIXED]
         return rows.list.eval(self._sorted(record, keys, descending).head(count))
 
-    def _keys(self, columns: Collection[str], column: Column) -> tuple[list[pl.Expr], list[bool]]:
+    def _keys(self, columns: Collection[str], among: Among) -> tuple[list[pl.Expr], list[bool]]:
         keys: list[pl.Expr] = []
         descending: list[bool] = []
         for prefix, flag in zip(self._prefixes, self._descending, strict=True):
             names = planes_among(prefix, columns)
-            parts = sort_columns({type_: column(name) for type_, name in names.items()})
-            keys += parts
+            parts = sort_columns({type_: pl.col(name) for type_, name in names.items()})
+            keys += map(among, parts)
             descending += [flag] * len(parts)
         return keys, descending
 

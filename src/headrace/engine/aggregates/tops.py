@@ -12,7 +12,7 @@ import polars as pl
 
 from headrace.engine.aggregates.arguments import Argument
 from headrace.engine.aggregates.json_texts import json_texts
-from headrace.engine.aggregates.ranking import Column, Ranking
+from headrace.engine.aggregates.ranking import Among, Ranking
 from headrace.engine.evaluation import Planes
 from headrace.engine.functions.whole_row import read_whole_row
 from headrace.engine.planes import named, occurring, planes_among
@@ -76,11 +76,11 @@ class TopOne:
             records = records.zip_with(~absent, records.clear(len(records)))
         return occurring({ValueType.RECORD: records})
 
-    def _present(self, columns: Collection[str]) -> Column:
-        """Return what gives a column in the rows of a group that have a value."""
+    def _present(self, columns: Collection[str]) -> Among:
+        """Return what gives an expression in the rows of a group that have a value."""
         if self._absent not in columns:
-            return pl.col
-        return lambda name: pl.col(name).filter(~pl.col(self._absent).fill_null(value=False))
+            return lambda values: values
+        return lambda values: values.filter(~pl.col(self._absent).fill_null(value=False))
 
     def _kept_columns(self, partials: pl.DataFrame) -> Batch:
         """Return the columns of whole events as they were."""
@@ -115,8 +115,8 @@ class CollectTop:
     def first(self, columns: Collection[str]) -> list[pl.Expr]:
         """Return a list of the first rows, each a record of value and order."""
         present = pl.col(self._json).is_not_null()
-        rows = pl.struct(pl.col(self._json).alias(_VALUE), *self._ranking.fixed(columns)).filter(present)
-        top = self._ranking.top(rows, columns, lambda name: pl.col(name).filter(present), self._count)
+        rows = pl.struct(pl.col(self._json).alias(_VALUE), *self._ranking.fixed(columns))
+        top = self._ranking.top(rows, columns, lambda values: values.filter(present), self._count)
         return [top.alias(self._rows)]
 
     def merge(self, _columns: Collection[str]) -> list[pl.Expr]:
