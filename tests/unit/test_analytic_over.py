@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.engine.analytic.stretches import cover
 from headrace.engine.operator import Slice
 from headrace.engine.operators.analytic import AnalyticFunctions
 from headrace.engine.operators.project import project
 from headrace.engine.row_error import RowError
 from headrace.engine.snapshot import decode, encode
+from headrace.engine.stretches import cover
 from headrace.errors import DataError
 from headrace.events.formats.json import rows
 from headrace.models.aggregate import PythonAggregate

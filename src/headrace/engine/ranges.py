@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from headrace.engine.analytic.stretches import cover
 from headrace.engine.grouping import Grouping
+from headrace.engine.stretches import cover
 
 Rows = npt.NDArray[np.int64]
 

@@ -15,9 +15,9 @@ import polars as pl
 from headrace.engine.aggregates import Aggregator, aggregator
 from headrace.engine.analytic.function import Events, keys_of
 from headrace.engine.analytic.lookback import Flags, Lookback, Numbers
-from headrace.engine.analytic.stretches import cover
 from headrace.engine.expressions import Planes
 from headrace.engine.planes import occurring
+from headrace.engine.stretches import cover
 from headrace.events.batch import TIME, Batch, ValueType
 from headrace.models.aggregate import UserAggregate
 from headrace.sql.plan import AnalyticCall, Expression
