@@ -110,5 +110,5 @@ def same(value: Any) -> Hashable:
     if isinstance(value, bool):
         return ("bit", value)
     if isinstance(value, int | float):
-        return ("number", value)
+        return ("number", int(value) if value == int(value) else value)
     return ("json", json.dumps(value, separators=(",", ":")))

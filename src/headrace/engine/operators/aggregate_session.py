@@ -42,8 +42,10 @@ _KEY: Final = "@session_key"
 #: The check at which a session that is kept from the slices before was going to end.
 _CHECK: Final = "@check"
 
-#: The number of such a session, in the row that stands for its last event.
-_KEPT: Final = "@kept"
+#: The number of a row before rows are put key by key: sessions that are kept come first.
+_ROW: Final = "@row"
+
+_NO_SESSIONS: Final = pl.DataFrame(schema={TIME: pl.Int64, _CHECK: pl.Int64})
 
 
 class SessionAggregate:
@@ -78,23 +80,22 @@ class SessionAggregate:
     def advance(self, state: State, inputs: Sequence[Slice], /) -> tuple[State, Slice]:
         """Return the rows of the windows that end before the frontier; raises RowError and DataError."""
         [given] = inputs
-        rows = self._rows(state["sessions"], given.batch)
-        if rows is None:
+        sessions = state["sessions"] if isinstance(state["sessions"], pl.DataFrame) else _NO_SESSIONS
+        rows = self._rows(sessions, given.batch)
+        if not rows.height:
             return self.initial(), Slice(None, given.frontier_us)
         keys, rows = self._by_key(rows)
-        windows = _Windows.of(rows, self._window)
+        windows = _Windows.of(rows, sessions.get_column(_CHECK).to_numpy(), self._window)
         partials = self._partials(state["partials"], rows, windows)
         return self._ended(keys, windows, partials, given.frontier_us)
 
-    def _rows(self, sessions: object, batch: Batch | None) -> pl.DataFrame | None:
+    def _rows(self, sessions: pl.DataFrame, batch: Batch | None) -> pl.DataFrame:
         """Return a row for the last event of each session that is kept, and the lifted rows of `batch`."""
-        frames = []
-        if isinstance(sessions, pl.DataFrame):
-            frames.append(sessions.with_row_index(_KEPT))
+        frames = [sessions.drop(_CHECK)]
         if batch is not None and batch.height:
             lifted = self._grouping.lift(batch)
             frames.append(lifted.with_columns(pl.col(TIME).to_physical(), *self._others.lift(batch)))
-        return pl.concat(frames, how="diagonal") if frames else None
+        return pl.concat(frames, how="diagonal").with_row_index(_ROW)
 
     def _by_key(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Return the session keys, and the rows key by key, in order of time, with the number of the key."""
@@ -116,11 +117,10 @@ class SessionAggregate:
             now = windows.of_kept[kept.get_column(_WINDOW).to_numpy()]
             frames.append(kept.with_columns(pl.Series(_WINDOW, now)))
         if rows.height > len(windows.of_kept):
-            lifted = rows.drop(_KEY, _CHECK, _KEPT, strict=False)
-            lifted = lifted.with_columns(pl.Series(_WINDOW, windows.of_rows))
+            lifted = rows.drop(_KEY).with_columns(pl.Series(_WINDOW, windows.of_rows).set_sorted())
             if len(windows.of_kept):
-                lifted = lifted.filter(rows.get_column(_KEPT).is_null())
-            frames.append(self._grouping.first(lifted, [_WINDOW]))
+                lifted = lifted.filter(pl.col(_ROW) >= len(windows.of_kept))
+            frames.append(self._grouping.first(lifted.drop(_ROW), [_WINDOW]))
         if len(frames) < 2:
             return frames[0] if frames else pl.DataFrame(schema={_WINDOW: pl.Int64})
         # Most sessions have events in one slice only: what needs no merge is not touched.
@@ -175,28 +175,27 @@ class _Windows:
     ends_us: Numbers
 
     @classmethod
-    def of(cls, rows: pl.DataFrame, window: plan.Session) -> _Windows:
-        times_us, keys = (rows.get_column(name).to_numpy() for name in (TIME, _KEY))
+    def of(cls, rows: pl.DataFrame, kept_checks_us: Numbers, window: plan.Session) -> _Windows:
+        """Return the windows of `rows`; the first rows, by number, are kept sessions with these checks."""
+        times_us, keys, numbers = (rows.get_column(name).to_numpy() for name in (TIME, _KEY, _ROW))
         begins = np.ones(rows.height, dtype=bool)
         begins[1:] = (keys[1:] != keys[:-1]) | (times_us[1:] - times_us[:-1] > window.timeout_us)
         firsts = np.flatnonzero(begins)
         first_checks_us = _multiple_from(times_us[firsts], window) + window.longest_us
-        is_kept = np.zeros(rows.height, dtype=bool)
-        kept = pl.Series(_KEPT, [], dtype=pl.Int64)
-        if _KEPT in rows.columns:
-            kept = rows.get_column(_KEPT)
-            is_kept = kept.is_not_null().to_numpy()
-            known = is_kept[firsts]
-            first_checks_us[known] = rows.get_column(_CHECK).fill_null(0).to_numpy()[firsts[known]]
-        checks_us = first_checks_us[np.cumsum(begins) - 1]
-        behind = times_us > checks_us
-        checks_us[behind] = _multiple_from(times_us[behind], window)
-        begins[1:] |= checks_us[1:] != checks_us[:-1]
+        known = numbers[firsts] < len(kept_checks_us)
+        first_checks_us[known] = kept_checks_us[numbers[firsts[known]]]
 
         of_rows = np.cumsum(begins) - 1
-        lasts = np.append(np.flatnonzero(begins)[1:], rows.height) - 1
-        of_kept = np.empty(int(is_kept.sum()), dtype=np.int64)
-        of_kept[kept.drop_nulls().to_numpy()] = of_rows[is_kept]
+        checks_us = first_checks_us[of_rows]
+        behind = times_us > checks_us
+        if behind.any():
+            checks_us[behind] = _multiple_from(times_us[behind], window)
+            begins[1:] |= checks_us[1:] != checks_us[:-1]
+            of_rows, firsts = np.cumsum(begins) - 1, np.flatnonzero(begins)
+        lasts = np.append(firsts[1:], rows.height) - 1
+        of_kept = np.empty(len(kept_checks_us), dtype=np.int64)
+        is_kept = numbers < len(kept_checks_us)
+        of_kept[numbers[is_kept]] = of_rows[is_kept]
         last_us, checks_us = times_us[lasts], checks_us[lasts]
         ends_us = np.minimum(last_us + window.timeout_us, checks_us)
         return cls(of_rows, of_kept, keys[lasts], last_us, checks_us, ends_us)
