@@ -1,8 +1,7 @@
 """VAR, VARP, STDEV and STDEVP, by counts, means and sums of squared differences from the mean.
 
 Groups are put together by Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing
-Sample Variances" (1979). Means are kept as differences from a value that occurs, so that equal values have no
-spread at all.
+Sample Variances" (1979). Equal values have no spread at all, whatever rounding makes of their mean.
 """
 
 from __future__ import annotations
@@ -46,12 +45,11 @@ class Spread:
         if self.prefix not in columns:
             return []
         value = pl.col(self.prefix)
-        some = value.drop_nulls().first()
-        beyond = value - some
+        equal = value.min() == value.max()
         return [
             value.count().cast(pl.Int64).alias(self._count),
-            (some + beyond.mean()).alias(self._mean),
-            (beyond.var(ddof=0) * value.count()).alias(self._squares),
+            pl.when(equal).then(value.min()).otherwise(value.mean()).alias(self._mean),
+            pl.when(equal).then(0.0).otherwise(value.var(ddof=0) * value.count()).alias(self._squares),
         ]
 
     def merge(self, columns: Collection[str]) -> list[pl.Expr]:
