@@ -6,12 +6,12 @@ An event has a time in seconds (`t`, any number), keys (`k`, `g`), a value (`v`)
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
-from headrace.engine.operator import FOREVER_US, Operator, Slice
+from headrace.engine.operator import FOREVER_US, Operator, Slice, State
 from headrace.engine.operators.aggregate import aggregate_operator
 from headrace.engine.operators.project import project
 from headrace.engine.snapshot import decode, encode
@@ -40,16 +40,16 @@ def batch_of(events: Sequence[Row], start_us: int = START_US) -> Batch:
 
 def grouped(
     items: str, group_by: str, user: Mapping[str, UserAggregate] | None = None
-) -> tuple[Operator, Project, str, Aggregate]:
+) -> tuple[Operator, Project, str]:
     """Return the operator of ``SELECT items FROM src GROUP BY group_by``, and what it comes from."""
-    script = bind(f"SELECT {items} FROM src GROUP BY {group_by}")
+    script = bind(f"SELECT {items} FROM src GROUP BY {group_by}", aggregates=list(user or {}))
     relation = script.outputs[0].relation
     assert isinstance(relation, Project)
     assert isinstance(relation.source, Aggregate)
-    return aggregate_operator(relation.source, script.text, user), relation, script.text, relation.source
+    return aggregate_operator(relation.source, script.text, user), relation, script.text
 
 
-def found(
+def slices(
     items: str,
     group_by: str,
     events: Sequence[Row],
@@ -57,14 +57,14 @@ def found(
     *,
     start_us: int = START_US,
     saved: bool = False,
-) -> list[Row]:
-    """Return the rows of a query over `events`, which come in slices up to each of the times `cuts`.
+    user: Mapping[str, UserAggregate] | None = None,
+) -> Iterator[tuple[State, list[Row]]]:
+    """Yield the state and the rows after each slice of `events`, cut at each of the times `cuts`.
 
     The time of a row, in seconds, is `at`. With `saved` the state is written and read between slices.
     """
-    operator, relation, text, _ = grouped(items, group_by)
+    operator, relation, text = grouped(items, group_by, user)
     state = operator.initial()
-    result: list[Row] = []
     bounds = [*(start_us + round(cut * SECOND) for cut in sorted(cuts)), FOREVER_US]
     places = [start_us + round(event["t"] * SECOND) for event in events]
     begin, since_us = 0, -FOREVER_US
@@ -75,15 +75,24 @@ def found(
         if saved:
             state = decode(encode(state))
         assert part.frontier_us == frontier_us
-        if part.batch is not None and part.batch.height:
+        result: list[Row] = []
+        if part.batch is not None:
             ends = part.batch.frame.get_column(TIME).to_physical().to_list()
+            assert ends
             assert all(since_us <= time < frontier_us for time in ends)
             shown = rows(project(part.batch, relation.items, text))
-            result += [
+            result = [
                 {"at": (time - start_us) / SECOND, **row} for time, row in zip(ends, shown, strict=True)
             ]
+        yield state, result
         begin, since_us = end, frontier_us
-    return result
+
+
+def found(
+    items: str, group_by: str, events: Sequence[Row], cuts: Iterable[float] = (), **how: Any
+) -> list[Row]:
+    """Return the rows of all `slices`."""
+    return [row for _, part in slices(items, group_by, events, cuts, **how) for row in part]
 
 
 def by_hand(
