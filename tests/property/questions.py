@@ -59,6 +59,11 @@ def of(name: str, function: Callable[[list[Any]], Any]) -> Meaning:
     return lambda rows: function(aggregates.values(rows, name))
 
 
+def number(value: Any) -> Any:
+    """Return a value where a number is wanted: a text is read as a float."""
+    return float(value) if isinstance(value, str) else value
+
+
 def least(found: list[Any]) -> Any:
     return min(found, default=None)
 
@@ -89,6 +94,11 @@ AGGREGATES: dict[str, Meaning] = {
     "MIN(v)": of("v", least),
     "MAX(v)": of("v", greatest),
     "MAX(v) - MIN(v)": spread,
+    "SUM(x)": of("x", lambda found: aggregates.total([number(value) for value in found])),
+    "AVG(x)": of("x", lambda found: aggregates.average([number(value) for value in found])),
+    "MAX(x)": of("x", lambda found: greatest([number(value) for value in found])),
+    "COUNT(DISTINCT x)": of("x", aggregates.count_distinct),
+    "COLLECT(x)": of("x", lambda found: {"in any order": found}),
     "MIN(CAST(g AS nvarchar(max)))": of("g", least),
     "MAX(CAST(t AS datetime))": of("t", lambda found: greatest([microseconds(text) for text in found])),
     "STDEV(v)": of("v", lambda found: aggregates.deviation(found, sample=True)),
@@ -243,10 +253,21 @@ class Looking:
 
 LIMITED: dict[str, Meaning] = {
     name: AGGREGATES[name]
-    for name in ("COUNT(*)", "COUNT(v)", "SUM(v)", "AVG(v)", "MIN(v)", "MAX(v)", "SUM(id)", "COLLECT(v)")
+    for name in (
+        "COUNT(*)",
+        "COUNT(v)",
+        "SUM(v)",
+        "AVG(v)",
+        "MIN(v)",
+        "MAX(v)",
+        "SUM(id)",
+        "SUM(x)",
+        "COLLECT(v)",
+    )
 }
 RANKED: dict[str, Meaning] = {
-    "CollectTop(2, id)": lambda rows: aggregates.top(rows, [("w", True), ("id", False)], 2, "id"),
+    # Decided: over no rows it is NULL, as every aggregate but COUNT is.
+    "CollectTop(2, id)": lambda rows: aggregates.top(rows, [("w", True), ("id", False)], 2, "id") or None,
     "TopOne(id)": lambda rows: next(
         (row["id"] for row in aggregates.ranked(rows, [("w", True), ("id", False)])), None
     ),
@@ -267,7 +288,7 @@ def looking(draw: st.DrawFn) -> Looking:
     when = draw(WHERE)
     over = Over(limit * 1000, keys, where(when))
     text = _parts(limit, keys, when)
-    name = draw(st.sampled_from("vkgw"))
+    name = draw(st.sampled_from("vkgwx"))
     kind = draw(
         st.sampled_from(["lag", "lag", "default", "last", "first", "aggregate", "aggregate", "ranked"])
     )

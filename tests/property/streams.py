@@ -16,10 +16,13 @@ BASE = microseconds("2026-03-02T08:59:50Z")
 SECOND = 1_000_000
 
 #: Keys of several types; 1 and 1.0 are one key, and so are NULL and a column that is not there.
-KEYS: list[Any] = ["a", "b", "A", 1, 1.0, 2, None]
+KEYS: list[Any] = ["a", "b", "A", 1, 1.0, 2, True, None]
 
 #: Numbers whose sums are exact in any order; the large ones find sums that were made by subtraction.
 NUMBERS: list[Any] = [0, 1, 2, 5, -3, 1.0, 0.25, -1.5, 7.75, None, 2**53 + 1, 1e17]
+
+#: Numbers, some of them as texts.
+READINGS: list[Any] = [1, "2", "2.50", 2.5, " 7 ", None]
 
 #: Places in a second at which boundaries are missed: on it, just before, just behind, between.
 FRACTIONS = [0, 0, 0, 500_000, 999_999, 1, 999_000]
@@ -58,7 +61,7 @@ class Given:
 def row(draw: st.DrawFn, number: int) -> Row:
     """An event's fields, some of them missing."""
     made: Row = {"id": number, "g": draw(st.sampled_from("xyz"))}
-    for name, values in (("k", KEYS), ("v", NUMBERS), ("w", [1, 2, 3, 0.5, None])):
+    for name, values in (("k", KEYS), ("v", NUMBERS), ("w", [1, 2, 3, 0.5, None]), ("x", READINGS)):
         if draw(st.integers(0, 7)):
             made[name] = draw(st.sampled_from(values))
     return made

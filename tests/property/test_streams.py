@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from headrace.engine.query import query_in_pieces
 from headrace.errors import DataError
+from tests.property.chains import CHAINS, JOINED, TRIPLES, UNITED, Chain, JoinedWindow, Triple, United
 from tests.property.oracle.aggregates import Overflow
 from tests.property.oracle.stream import EPOCH, MICROSECOND, Row, Timed, microseconds
 from tests.property.pairings import LOOKUPS, LookUp, Pairing, pairings
@@ -145,3 +146,33 @@ def test_substreams_have_their_own_watermarks(
     except Overflow:
         return
     check(sql, asked, expected)
+
+
+@examples(70)
+@given(CHAINS, given_streams())
+def test_steps_over_windows_work_at_the_ends_of_the_windows(question: Chain, asked: Given) -> None:
+    check(question.sql, asked, question.answer(asked.streams()["src"]), exact=question.outer is None)
+
+
+@examples(60)
+@given(UNITED, given_streams(("l", "r"), most=9))
+def test_unions_are_streams_like_any_other(question: United, asked: Given) -> None:
+    streams = asked.streams()
+    try:
+        expected = question.answer(streams["l"], streams["r"])
+    except Overflow:
+        return
+    check(question.sql, asked, expected, exact=isinstance(question.question, LookingQuestion))
+
+
+@examples(50)
+@given(JOINED, given_streams(("l", "r"), most=8))
+def test_windows_over_joins_hold_the_pairs_at_their_times(question: JoinedWindow, asked: Given) -> None:
+    streams = asked.streams()
+    check(question.sql, asked, question.answer(streams["l"], streams["r"]))
+
+
+@examples(40)
+@given(TRIPLES, given_streams(("l", "r", "s"), most=7))
+def test_three_streams_join_one_after_the_other(question: Triple, asked: Given) -> None:
+    check(question.sql, asked, question.answer(asked.streams()), exact=True)
