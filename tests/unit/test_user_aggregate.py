@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.engine.finite import Cuts
+from headrace.engine.query import query_in_pieces
 from headrace.engine.snapshot import decode, encode
-from headrace.errors import Transient, UserError
+from headrace.errors import DataError, QueryError, Transient, UserError
 from headrace.models.aggregate import AggregateError, PythonAggregate, is_aggregate
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -233,3 +235,54 @@ def test_classes_are_told_from_functions():
     assert is_aggregate(Spread)
     assert not is_aggregate(Spread())
     assert not is_aggregate(lambda value: value)
+
+
+EVENTS = [{"v": value, "t": f"2026-03-02T14:00:0{value}Z"} for value in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("window", "found"),
+    [
+        ("GROUP BY TumblingWindow(second, 10)", [0, 2]),
+        ("GROUP BY HoppingWindow(second, 4, 2)", [0, 2, 2, 0]),
+        ("GROUP BY SlidingWindow(second, 2)", [0, 1, 1, 1, 0]),
+        ("GROUP BY SessionWindow(second, 1, 60)", [3]),
+    ],
+)
+def test_an_aggregate_is_computed_for_each_window(window, found):
+    query = f"SELECT uda.spread(v) AS x FROM src TIMESTAMP BY t {window}"
+    for cuts in (None, Cuts(1, restarting=True)):
+        answer = query_in_pieces(query, {"src": EVENTS}, functions={"spread": Spread}, cuts=cuts)
+        assert [row["x"] for row in answer["output"]] == found
+
+
+def test_a_failing_aggregate_stops_the_query_in_its_own_words_and_names_the_call():
+    class Failing(Spread):
+        def compute_result(self):
+            raise KeyError("nowhere")
+
+    query = "SELECT uda.f(v) AS x FROM src TIMESTAMP BY t GROUP BY TumblingWindow(second, 10)"
+    with pytest.raises(
+        DataError, match=r"^f failed: KeyError: 'nowhere' in expression 'uda\.f\(v\)' at line 1"
+    ):
+        query_in_pieces(query, {"src": EVENTS}, functions={"uda.f": Failing})
+
+
+def test_a_call_with_another_number_of_values_is_refused_before_anything_runs():
+    query = "SELECT uda.f(v, v) AS x FROM src TIMESTAMP BY t GROUP BY TumblingWindow(second, 10)"
+    with pytest.raises(QueryError, match="takes 1 value, and 2 are given") as caught:
+        query_in_pieces(query, {"src": []}, functions={"f": Spread})
+    assert caught.value.column == 8
+
+
+def test_a_whole_event_comes_as_a_dict():
+    class Names(Spread):
+        def accumulate(self, value, timestamp):
+            self.low = [*(self.low or []), (sorted(value), timestamp.second)]
+
+        def compute_result(self):
+            return self.low
+
+    query = "SELECT uda.f(src) AS x FROM src TIMESTAMP BY t GROUP BY TumblingWindow(minute, 1)"
+    [row] = query_in_pieces(query, {"src": EVENTS[1:2]}, functions={"f": Names})["output"]
+    assert row == {"x": [[["t", "v"], 1]]}

@@ -11,7 +11,7 @@ import polars as pl
 from headrace.engine.aggregates.arguments import Argument
 from headrace.engine.evaluation import Planes
 from headrace.engine.row_error import located
-from headrace.errors import DataError
+from headrace.errors import DataError, QueryError
 from headrace.events.batch import DTYPES, TIME, Batch, ValueType
 from headrace.models import scorer
 from headrace.models.aggregate import AggregateError, UserAggregate
@@ -40,15 +40,25 @@ class UserAggregation:
 
     A partial result is the list of its events: their time and, for each argument, its type and its value as
     text, so that events whose arguments have other types fit into the same list.
+
+    Raises QueryError for a call with another number of values than the aggregate takes.
     """
 
     ordered = True
 
     def __init__(self, call: AggregateCall, prefix: str, script: str, aggregate: UserAggregate) -> None:
         self._call, self._script, self._aggregate = call, script, aggregate
+        self._check_count(aggregate.arguments, len(call.arguments))
         self._arguments = [Argument(argument, script) for argument in call.arguments]
         self._events = f"{prefix}events"
         self._prefix = prefix
+
+    def _check_count(self, wanted: int | None, given: int) -> None:
+        if wanted is not None and wanted != given:
+            plural = "" if wanted == 1 else "s"
+            problem = f"{self._aggregate.name} takes {wanted} value{plural}, and {given} are given"
+            advice = "accumulate has a parameter for each of them, and a last one for the time."
+            raise QueryError(problem, self._script, self._call.span, advice=advice)
 
     def lift(self, batch: Batch) -> list[pl.Series]:
         """Return the events' times and arguments."""
