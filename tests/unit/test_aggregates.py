@@ -366,6 +366,8 @@ def test_aggregates_over_mixed_numbers_are_what_plain_python_finds(
         call("COUNT", X, column="DISTINCT", distinct=True),
         call("TOPONE", Y, column="TOPONE", order=order),
         call("COLLECTTOP", Y, column="COLLECTTOP", order=order, parameters=(2,)),
+        call("TOPONE", X, column="LEAST", order=(Order(X), Order(Y, descending=True))),
+        call("COLLECTTOP", X, column="LEASTS", order=(Order(X),), parameters=(3,)),
         call("PERCENTILE_DISC", column="DISC", parameters=(0.3,), order=(Order(X),)),
         call("PERCENTILE_CONT", column="CONT", parameters=(0.3,), order=order),
     ]
@@ -388,6 +390,8 @@ def test_aggregates_over_mixed_numbers_are_what_plain_python_finds(
         assert row["DISTINCT"] == len({(isinstance(x, bool), x) for x in values})
         assert row["TOPONE"] == ranks[0]["y"]
         assert [record["value"] for record in row["COLLECTTOP"]] == [event["y"] for event in ranks[:2]]
+        assert row["LEAST"] == (ordered[0] if ordered else None)
+        assert [record["value"] for record in row["LEASTS"] or ()] == ordered[:3]
         assert row["DISC"] == (share[0] if share else None)
         between = None
         if values:
