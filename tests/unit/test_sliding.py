@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from headrace.engine import ranges
+from headrace.engine import stretches
 from headrace.engine.operators import aggregate_sliding
 from headrace.engine.row_error import RowError
 from headrace.errors import DataError
@@ -173,9 +173,9 @@ def test_windows_of_many_events_are_put_together_from_few_merged_parts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     items = "MIN(v) AS least, SUM(v) AS total, TopOne(id) OVER (ORDER BY v) AS first_, COLLECT(id) AS ids"
-    monkeypatch.setattr(ranges, "_SHORT", 10**9)
+    monkeypatch.setattr(stretches, "_SHORT", 10**9)
     plain = found(items, "SlidingWindow(second, 60)", LONG)
-    monkeypatch.setattr(ranges, "_SHORT", 0)
+    monkeypatch.setattr(stretches, "_SHORT", 0)
     assert found(items, "SlidingWindow(second, 60)", LONG) == plain
 
 

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 import polars as pl
 
 from headrace.engine.grouping import END, Grouping
 from headrace.engine.operator import NEVER_US, Slice, State
-from headrace.engine.ranges import Ranges, Rows, grows, merged_ranges
+from headrace.engine.ranges import Ranges, Rows, grows, of_partials, of_rows, one_each
 from headrace.events.batch import TIME, Batch, concat
 from headrace.models.aggregate import UserAggregate
 from headrace.sql import plan
 
 #: Rows that windows hold together while their lists are made: about 100 MB of values.
 _MAX_LISTED: Final = 2_000_000
+
+#: Chunks of the rows that are kept, one a slice, before they are put together.
+_MAX_CHUNKS: Final = 64
 
 _GROUP: Final = "@group"
 
@@ -50,41 +53,62 @@ class SlidingAggregate:
         """Return the rows of all changes before the frontier; raises RowError, and DataError out of range."""
         [given] = inputs
         frontier_us = given.frontier_us
-        rows = self._rows(state["rows"], given.batch)
-        if rows is None:
+        frames = [state["rows"]] if isinstance(state["rows"], pl.DataFrame) else []
+        if given.batch is not None and given.batch.height:
+            frames.append(self._grouping.lift(given.batch))
+        if not frames:
             return {"rows": None, "frontier_us": frontier_us}, Slice(None, frontier_us)
-        since_us = state["frontier_us"]
-        assert isinstance(since_us, int)
+        since_us = cast("int", state["frontier_us"])
+        rows = pl.concat(frames, how="diagonal")
+        if rows.n_chunks() > _MAX_CHUNKS:
+            rows = rows.rechunk()
         # An event that is just as old as the size is in no window any more, but it has not yet gone.
-        leaving = pl.col(TIME).to_physical() >= frontier_us - self._size_us
-        kept = rows.filter(leaving)
+        kept = rows.slice(_place(rows, frontier_us - self._size_us))
         after: State = {"rows": kept if kept.height else None, "frontier_us": frontier_us}
         return after, Slice(self._changes(rows, since_us, frontier_us), frontier_us)
-
-    def _rows(self, kept: object, batch: Batch | None) -> pl.DataFrame | None:
-        """Return the lifted rows that are kept and those of `batch`, in order of time."""
-        frames = [kept] if isinstance(kept, pl.DataFrame) else []
-        if batch is not None and batch.height:
-            frames.append(self._grouping.lift(batch))
-        return pl.concat(frames, how="diagonal") if frames else None
 
     def _changes(self, rows: pl.DataFrame, since_us: int, frontier_us: int) -> Batch | None:
         """Return a row for each group and change with `since_us` <= time < `frontier_us`."""
         keys = self._grouping.keys.equal(rows.columns)
-        by_group = rows.sort(keys, maintain_order=True) if keys else rows
+        listed = grows(rows.drop(keys), self._grouping)
+        events = rows if listed else self._pieces(rows, keys, since_us, frontier_us)
+        by_group = events.sort(keys, maintain_order=True) if keys else events
         changes = _found(_Events.of(by_group, keys), self._size_us, since_us, frontier_us)
         if not len(changes.ends_us):
             return None
-        lifted = by_group.drop(keys)
-        parts = changes.parts(_MAX_LISTED) if grows(lifted, self._grouping) else [changes]
-        return concat([self._result(lifted, by_group.select(keys), part) for part in parts])
+        partials_of = of_rows if listed else of_partials
+        batches = []
+        for part in changes.parts(_MAX_LISTED) if listed else [changes]:
+            partials = partials_of(by_group.drop(keys), self._grouping, part.held)
+            held = (by_group.get_column(key).gather(part.held.starts) for key in keys)
+            result = partials.with_columns(pl.Series(END, part.ends_us), *held)
+            batches.append(self._grouping.rows(result, self._id))
+        return concat(batches)
 
-    def _result(self, lifted: pl.DataFrame, keys: pl.DataFrame, changes: _Changes) -> Batch:
-        """Return a row for each of `changes`."""
-        partials = merged_ranges(lifted, self._grouping, changes.held)
-        held = (key.gather(changes.held.starts) for key in keys)
-        result = partials.with_columns(pl.Series(END, changes.ends_us), *held)
-        return self._grouping.rows(result, self._id)
+    def _pieces(
+        self, rows: pl.DataFrame, keys: Sequence[str], since_us: int, frontier_us: int
+    ) -> pl.DataFrame:
+        """Return a partial result for each event, with its time and keys, in order of time.
+
+        Events from before the slice that do not go in it are in every window of their group: one result
+        stands for all of these.
+        """
+        stay, come = _place(rows, frontier_us - self._size_us), _place(rows, since_us)
+        pieces = [self._one_each(rows.head(min(stay, come)), keys)]
+        if stay < come:
+            shared = self._grouping.first(rows.slice(stay, come - stay))
+            time = pl.lit(frontier_us - self._size_us, pl.Int64).cast(pl.Datetime("us"))
+            pieces.append(shared.with_columns(time.alias(TIME)))
+        pieces.append(self._one_each(rows.slice(come), keys))
+        return pl.concat([piece for piece in pieces if piece.height], how="diagonal")
+
+    def _one_each(self, rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+        return one_each(rows.drop(keys), self._grouping).with_columns(rows.select(TIME, *keys))
+
+
+def _place(rows: pl.DataFrame, time_us: int) -> int:
+    """Return the number of `rows`, which are in order of time, that are before a time."""
+    return int(rows.get_column(TIME).to_physical().search_sorted(time_us, side="left"))
 
 
 @dataclass(frozen=True, slots=True)
