@@ -106,6 +106,7 @@ REFUSED = {
         (measures("«COUNT(DISTINCT A.x)» AS x"), "DISTINCT"),
         (measures("«STDEV(A.x)» AS x"), "no STDEV", "FIRST, LAST"),
         (measures("«LAG(A.x)» AS x"), "no LAG"),
+        (measures("«uda.spread(A.x)» AS x"), "no aggregates of yours"),
         (measures("«LAST(A.x) OVER (LIMIT DURATION(minute, 1))» AS x"), "OVER", "WITH step"),
         (measures("«Classifier(A)» AS c"), "no arguments"),
         (define("A AS «Classifier()» = 'A'"), "only in MEASURES"),

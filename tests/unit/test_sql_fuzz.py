@@ -27,6 +27,10 @@ SCRIPTS = [
     "SELECT COALESCE(z, f(x)) INTO p FROM a",
     "SELECT CASE WHEN a LIKE 'x%' THEN TRY_CAST(a.b AS float) END, DATEADD(day, 1, t) & ~ c ^ 2 | 4 % 5 "
     "FROM src AS s HAVING NOT (a = 1 OR NOT b !< 2)",
+    "SELECT T.k, * FROM src s TIMESTAMP BY t MATCH_RECOGNIZE ( LIMIT DURATION(minute, 1) PARTITION BY k, r.m "
+    "MEASURES LAST(A.t) AS x, COUNT(B.y) + SUM(A.x) AS y, Classifier() AS c ONE ROW PER MATCH AFTER MATCH "
+    "SKIP TO NEXT ROW PATTERN (A{2,} (B | .)* C? | [d e]+) DEFINE A AS A.x = 1 AND NOT A.y IS NULL, "
+    "B AS B.z LIKE 'x' OR FIRST(A.x) > 2) AS T",
 ]
 
 

@@ -186,6 +186,9 @@ class _VariableBinder(ExpressionBinder):
                 return self._field(node)
             case exp.Window():
                 raise self._names.error("OVER cannot stand in MATCH_RECOGNIZE", node, _STEP_ADVICE)
+            case exp.Anonymous(args={"prefix": [prefix, *_]}) if prefix.name.casefold() == "uda":
+                advice = f"There are {', '.join(_OF_FIELD)} of a field, and Classifier()."
+                raise self._names.error("MATCH_RECOGNIZE takes no aggregates of yours", node, advice)
             case exp.Anonymous() if not node.args["prefix"]:
                 name = node.this.name.upper()
                 if name == _CLASSIFIER:
@@ -271,10 +274,8 @@ class _VariableBinder(ExpressionBinder):
             if any(isinstance(part, exp.Anonymous | exp.Cast) for part in node.walk()):
                 problem = "no function is called inside an aggregate of MATCH_RECOGNIZE"
                 raise self._names.error(problem, node, _STEP_ADVICE)
-            problem = f"{call.this.name} takes one field of a variable"
-            raise self._names.error(
-                problem, node, f"Write {call.this.name}(A.field), or " + _STEP_ADVICE.lower()
-            )
+            advice = f"Write {call.this.name}(A.field), and compute the field in a WITH step."
+            raise self._names.error(f"{call.this.name} takes one field of a variable", node, advice)
         variable = self._match.variable(base.this)
         whole = node is base or (isinstance(node, exp.Dot) and isinstance(node.expression, exp.Star))
         if variable is None:
