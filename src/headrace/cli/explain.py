@@ -9,17 +9,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from headrace.cli.options import add_json, add_project, plain
+from headrace.cli.options import SQL, add_json, add_project, plain, query_in
 from headrace.cli.show import print_json, print_lines
-from headrace.errors import UserError
 from headrace.project import Project
 from headrace.sql.bind import bind
 from headrace.sql.explain import Explained, explain
 from headrace.sql.plan import Script
-
-_SQL: Final = ".sql"
 
 
 def add(verbs: Any) -> None:
@@ -47,23 +44,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _scripts(names: Sequence[str], project_path: Path) -> Iterator[tuple[str, Script]]:
-    files = [name for name in names if name.endswith(_SQL)]
-    jobs = [name for name in names if not name.endswith(_SQL)]
+    files = [name for name in names if name.endswith(SQL)]
+    jobs = [name for name in names if not name.endswith(SQL)]
     if jobs or not files:
         project = Project.load(project_path)
         for job in jobs or project.jobs:
             yield job, project.script(job)
     for file in files:
-        yield file, _file_script(Path(file))
-
-
-def _file_script(path: Path) -> Script:
-    """Return the script of a file, whatever inputs and outputs it names."""
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
-    return bind(text)
+        yield file, bind(query_in(file))
 
 
 def _lines(name: str, script: Script) -> Iterator[str]:

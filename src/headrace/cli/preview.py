@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from headrace.cli.numbers import at_least
-from headrace.cli.options import add_json, add_project, plain
+from headrace.cli.options import SQL, add_json, add_project, plain, query_in
 from headrace.cli.sample import Sample, fill
 from headrace.cli.show import count_text, print_json, print_lines, print_table
 from headrace.engine.given import Function, Rows
@@ -30,8 +30,6 @@ from headrace.sql.bind import bind
 
 EVENTS: Final = 1_000
 ROWS: Final = 10
-
-_SQL: Final = ".sql"
 
 
 @dataclass(slots=True)
@@ -74,8 +72,8 @@ def add(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the rows of every step and output."""
     inputs, references = _files(arguments.input, "--input"), _files(arguments.reference, "--reference")
-    if arguments.job.endswith(_SQL):
-        previewed = Previewed(_text(Path(arguments.job)), {}, inputs, references)
+    if arguments.job.endswith(SQL):
+        previewed = Previewed(query_in(arguments.job), {}, inputs, references)
     else:
         project = Project.load(Path(arguments.project))
         previewed = _of_project(project, arguments.job, inputs, references, arguments.events)
@@ -126,13 +124,6 @@ def _files(given: Sequence[str], option: str) -> dict[str, Rows]:
             raise UserError(f"{option}: expected NAME=FILE, found {pair!r}")
         found[name] = Path(file)
     return found
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
