@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.engine.operator import FOREVER_US, Slice
-from headrace.engine.panes import PANE, Panes
+from headrace.engine.panes import Panes
 from headrace.errors import QueryError
 from headrace.sql.plan import AggregateCall, ColumnRef, Hopping, Snapshot
 from headrace.sql.windows import ALIGNMENT_US
@@ -47,6 +47,18 @@ def test_an_event_is_in_every_hopping_window_over_it() -> None:
     assert counts(hopping(10, 5), 7) == [(10, 1), (15, 1)]
     assert counts(hopping(10, 4), 7) == [(8, 1), (12, 1), (16, 1)]
     assert counts(hopping(15, 1), 3) == [(end, 1) for end in range(3, 18)]
+
+
+def test_a_day_of_windows_that_each_event_is_in_is_put_together_from_few_results() -> None:
+    day = 86_400
+    times = sorted({(i * 7919) % day for i in range(300)})
+    found = run(
+        operator_of(hopping(day, 60), [COUNT, SUM]), [(time, {"x": 1}) for time in times], cuts=[5000]
+    )
+    ends = range(0, 2 * day, 60)
+    expected = [(end, sum(end - day < time <= end for time in times)) for end in ends]
+    assert [(row["@"], row["n"]) for row in found] == [(end, count) for end, count in expected if count]
+    assert all(row["n"] == row["s"] for row in found)
 
 
 def test_hops_longer_than_the_size_leave_out_the_events_between() -> None:
@@ -142,8 +154,7 @@ def test_a_pane_is_in_the_windows_that_its_times_are_in(size: int, hop: int, off
     ends = [end for end in range(first, time + size, hop) if end - size < time <= end]
     assert (pane is None) == (not ends)
     if pane is not None:
-        found = panes.windows(pl.Series(PANE, [pane]), -1000, 1000)
-        assert found["@end"].to_list() == ends
+        assert panes.ends(pl.Series([pane]), -1000, 1000).to_list() == ends
         assert panes.last_unneeded(ends[-1]) < pane <= panes.last_unneeded(ends[-1] + 1)
 
 

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 import polars as pl
 
+from headrace.engine.analytic.lookback import Numbers
 from headrace.engine.grouping import END
 from headrace.sql.plan import Hopping
 from headrace.sql.windows import ALIGNMENT_US
@@ -49,12 +50,19 @@ class Panes:
         """Return the last end of a pane over which no window ends at or after `until_us`."""
         return self._end_from(until_us) - self.window.size_us
 
-    def windows(self, panes: pl.Series, since_us: int, until_us: int) -> pl.DataFrame:
-        """Return each of `panes` with the END of each window over it that ends in since <= END < until."""
-        start = self._end_from(pl.max_horizontal(pl.col(PANE), pl.lit(since_us)))
-        stop = pl.min_horizontal(pl.col(PANE) + self.window.size_us, pl.lit(until_us))
-        ends = pl.int_ranges(start, stop, self.window.hop_us).alias(END)
-        return panes.alias(PANE).to_frame().select(PANE, ends).explode(END).drop_nulls()
+    def ends(self, panes: pl.Series, since_us: int, until_us: int) -> pl.Series:
+        """Return the ends, since <= end < until, of the windows that cover any of `panes`; both in order."""
+        pane, size_us = pl.col(PANE), self.window.size_us
+        begin = pl.max_horizontal(pane, pane.shift() + size_us, pl.lit(since_us))
+        stop = pl.min_horizontal(pane + size_us, pl.lit(until_us))
+        ends = pl.int_ranges(self._end_from(begin), stop, self.window.hop_us)
+        return panes.alias(PANE).to_frame().select(ends.alias(END)).to_series().explode().drop_nulls()
+
+    def covered(self, panes: pl.Series, ends: pl.Series) -> tuple[Numbers, Numbers]:
+        """Return where in `panes` those of each window begin, and where they end; panes are in order."""
+        begins = panes.search_sorted(ends - self.window.size_us, side="right")
+        behind = panes.search_sorted(ends, side="right")
+        return begins.cast(pl.Int64).to_numpy(), behind.cast(pl.Int64).to_numpy()
 
     def _end_from(self, time_us: _Time) -> _Time:
         """Return the end of the first window that ends at or after a time."""

@@ -73,14 +73,12 @@ class UserAggregation:
             columns += [types.alias(f"{self._prefix}type{place}"), texts.alias(f"{self._prefix}text{place}")]
         return columns
 
-    def first(self, columns: Collection[str]) -> list[pl.Expr]:
+    def first(self, _columns: Collection[str]) -> list[pl.Expr]:
         """Return lists of events."""
-        fields = [
-            pl.col(name).alias(name.removeprefix(self._prefix))
-            for name in columns
-            if name.startswith(self._prefix)
-        ]
-        return [pl.struct(fields).alias(self._events)]
+        places = range(len(self._arguments))
+        fields = [_TIME, *(f"{part}{place}" for place in places for part in ("type", "text"))]
+        event = pl.struct(pl.col(f"{self._prefix}{field}").alias(field) for field in fields)
+        return [event.alias(self._events)]
 
     def merge(self, _columns: Collection[str]) -> list[pl.Expr]:
         """Return the lists, one after the other."""

@@ -11,6 +11,7 @@ import polars as pl
 from headrace.engine.grouping import END, Grouping
 from headrace.engine.operator import FOREVER_US, NEVER_US, Slice, State
 from headrace.engine.panes import PANE, Panes
+from headrace.engine.stretches import cover
 from headrace.errors import QueryError
 from headrace.events.batch import TIME, Batch
 from headrace.limits import MAX_BATCH_ROWS, MAX_WINDOWS_OF_EVENT
@@ -26,6 +27,10 @@ _MAX_ADDED_ROWS: Final = 4 * MAX_BATCH_ROWS
 
 #: Partial results that are copied at once into the windows that they are of.
 _MAX_COPIES: Final = 1_000_000
+
+#: The pane, or panes in a row, that a partial result is of, and a part of the windows.
+_NODE: Final = "@node"
+_PART: Final = "@part"
 
 
 class HoppingAggregate:
@@ -106,8 +111,8 @@ class HoppingAggregate:
         merged = self._grouping.merge(pl.concat(kept, how="diagonal"), [PANE])
         return [self._in_order(merged)], merged.height
 
-    def _in_order(self, partials: pl.DataFrame) -> pl.DataFrame:
-        return partials.sort(PANE, maintain_order=True) if self._grouping.ordered else partials
+    def _in_order(self, partials: pl.DataFrame, column: str = PANE) -> pl.DataFrame:
+        return partials.sort(column, maintain_order=True) if self._grouping.ordered else partials
 
     # --- windows ------------------------------------------------------------------------------------------
 
@@ -131,21 +136,44 @@ class HoppingAggregate:
         """Return the results of the windows with since <= end < until, by END."""
         if not partials:
             return []
-        panes = pl.concat([frame.get_column(PANE) for frame in partials]).unique()
-        windows = self._panes.windows(panes, since_us, until_us)
-        ends = windows.get_column(END).unique().sort()
+        panes = pl.concat([frame.get_column(PANE) for frame in partials]).unique().sort()
+        ends = self._panes.ends(panes, since_us, until_us)
         if len(ends) <= _FEW:
             size_us = self._window.size_us
             return [self._window_of(_within(partials, end - size_us, end), end) for end in ends]
-        together = pl.concat(partials, how="diagonal")
-        copies = together.height * windows.height / len(panes)
-        ends_at_once = max(1, int(len(ends) * _MAX_COPIES / copies))
+        covered = cover(*self._panes.covered(panes, ends), len(panes))
+        nodes = self._nodes(partials, panes, covered.levels)
+        windows = pl.DataFrame({_NODE: covered.blocks, END: ends.to_numpy()[covered.stretches]})
         closed = []
-        for start in range(0, len(ends), ends_at_once):
-            chosen = windows.filter(pl.col(END).is_in(ends.slice(start, ends_at_once).implode()))
-            copied = together.join(chosen, on=PANE, maintain_order="left")
-            closed.append(self._grouping.merge(copied, [END]))
+        for some in self._in_parts(windows, nodes):
+            copies = some.join(nodes, on=_NODE, maintain_order="left_right")
+            closed.append(self._grouping.merge(copies, [END]))
         return closed
+
+    def _nodes(self, partials: list[pl.DataFrame], panes: pl.Series, levels: int) -> pl.DataFrame:
+        """Return partial results by _NODE: of panes, of two panes, of four and so on, as `cover` counts."""
+        places = pl.DataFrame({PANE: panes, _NODE: pl.int_range(len(panes), eager=True)})
+        level = pl.concat(partials, how="diagonal").join(places, on=PANE, maintain_order="left").drop(PANE)
+        found, offset, size = [level], 0, len(panes)
+        for _ in range(levels - 1):
+            level = self._in_order(
+                self._grouping.merge(level.with_columns(pl.col(_NODE) // 2), [_NODE]), _NODE
+            )
+            offset, size = offset + size, (size + 1) // 2
+            found.append(level.with_columns(pl.col(_NODE) + offset))
+        return pl.concat(found, how="diagonal")
+
+    def _in_parts(self, windows: pl.DataFrame, nodes: pl.DataFrame) -> list[pl.DataFrame]:
+        """Return `windows` in parts that have about as many partial results as may be copied at once."""
+        copies = windows.height * nodes.height / nodes.get_column(_NODE).n_unique()
+        parts = round(copies / _MAX_COPIES)
+        if parts < 2:
+            return [windows]
+        window = windows.get_column(END).rle_id().cast(pl.Int64)
+        part = window * parts // (window.item(-1) + 1)
+        return windows.with_columns(part.alias(_PART)).partition_by(
+            _PART, maintain_order=True, include_key=False
+        )
 
     def _window_of(self, partials: list[pl.DataFrame], end_us: int) -> pl.DataFrame:
         """Return the results of one window."""
