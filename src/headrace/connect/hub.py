@@ -6,7 +6,7 @@ after the commit under the job's producer and sequence, so that a block sent twi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, overload
 
@@ -58,6 +58,10 @@ class HubSource:
         found = self._hub.read(partition, offset, max_events=max_events, max_bytes=max_bytes)
         offsets = range(found.first_offset, found.next_offset)
         return Poll(self._input, _Bodies(found), found.joined, found.enqueued_us, partition, offsets)
+
+    def quiet_since(self, offsets: Mapping[int, int], now_us: int) -> dict[int, int]:
+        """Return, for each partition that still ends at the offset given, a time that none will come before."""
+        return self._hub.quiet_since(offsets, now_us)
 
     def close(self) -> None:
         """Close the hub."""

@@ -7,7 +7,7 @@ offset, a competing one by `finish` inside that commit. `close` is not guarantee
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -63,6 +63,10 @@ class OrderedSource(Protocol):
 
     def poll(self, partition: int, offset: int, max_events: int, max_bytes: int) -> Poll | None:
         """Return events from `offset` on, None when there are none yet."""
+        ...
+
+    def quiet_since(self, offsets: Mapping[int, int], now_us: int) -> dict[int, int]:
+        """Return, for each partition that still ends at the offset given, a time that none will come before."""
         ...
 
     def close(self) -> None:

@@ -85,6 +85,18 @@ class Orderer:
             place.waiting.append(Batch(batch.frame.with_columns(time), batch.columns))
         return dropped
 
+    def pass_time(self, arrival_us: int, partition: int = 0) -> None:
+        """Learn that whatever comes from a partition from now on arrives at `arrival_us` or later."""
+        place = self._partitions[partition]
+        place.arrival_us = max(arrival_us, NEVER_US if place.arrival_us is None else place.arrival_us)
+        if self._policy is None:
+            place.seen_us = max(arrival_us, NEVER_US if place.seen_us is None else place.seen_us)
+
+    @property
+    def waits(self) -> bool:
+        """Whether events are held back until time passes."""
+        return any(place.waiting for place in self._partitions)
+
     def frontier_us(self) -> int:
         """Return the time below which no more events will come."""
         return min(map(self._frontier_us, self._partitions))

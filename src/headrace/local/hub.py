@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import re
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -252,6 +252,15 @@ class Hub:
         """Return the sequence of the producer's last call that is stored, None if there is none."""
         with self._database.read() as connection:
             return log.last_sequence(connection, producer)
+
+    def quiet_since(self, offsets: Mapping[int, int], now_us: int) -> dict[int, int]:
+        """Return, for each partition that still ends at the offset given, a time that none will come before.
+
+        That is `now_us`, or later where its last event is: nothing that is published there from now on is
+        stamped earlier. A partition that goes on behind the offset is left out.
+        """
+        with self._database.write() as connection:
+            return log.raise_floors(connection, offsets, now_us)
 
     def expire(self, before_us: int) -> int:
         """Delete the events enqueued before the time and return how many; their space is used again.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -120,6 +120,16 @@ def _row(block: Block, end: Partition, now_us: int) -> tuple[int | bytes | None,
         sealed.payload,
         sealed.checksum(end.id, first_offset, end.enqueued_us, times),
     )
+
+
+def raise_floors(connection: apsw.Connection, offsets: Mapping[int, int], now_us: int) -> dict[int, int]:
+    """Let no later event of a partition that ends at its offset be earlier than now; return their floors."""
+    floors = {}
+    for end in partitions(connection):
+        if offsets.get(end.id) == end.next:
+            floors[end.id] = max(now_us, end.enqueued_us)
+            connection.execute(_ADVANCE, (end.next, floors[end.id], end.id))
+    return floors
 
 
 def blocks_from(

@@ -21,7 +21,7 @@ from headrace.errors import UserError
 from headrace.limits import MAX_BATCH_BYTES
 from headrace.local.database import Database, script
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 _FILE: Final = "namespace.db"
 
@@ -47,7 +47,10 @@ class Namespace:
     def __init__(self, folder: Path, clock: Clock) -> None:
         self.folder = folder
         self.clock = clock
-        self._database = Database(folder / _FILE, schema=script("namespace.sql"), version=FORMAT)
+        state = script("state.sql")
+        self._database = Database(
+            folder / _FILE, schema=script("namespace.sql") + state, version=FORMAT, upgrades={1: state}
+        )
 
     @classmethod
     def open(cls, folder: Path, *, clock: Clock = _SYSTEM_CLOCK, create: bool = True) -> Self:

@@ -32,6 +32,11 @@ INSERT INTO position (job, task, input, partition, next_offset) VALUES (?, ?, ?,
 ON CONFLICT (job, task, input, partition) DO UPDATE SET next_offset = excluded.next_offset
 """
 
+_SAVE_STATE: Final = """
+INSERT INTO task_state (job, task, part, content) VALUES (?, ?, ?, ?)
+ON CONFLICT (job, task, part) DO UPDATE SET content = excluded.content
+"""
+
 _SAVE_SEQUENCE: Final = """
 INSERT INTO outbox_line (job, line, last_sequence) VALUES (?, ?, ?)
 ON CONFLICT (job, line) DO UPDATE SET last_sequence = excluded.last_sequence
@@ -140,6 +145,26 @@ class Progress:
                 (job, task),
             )
             return list(map(Epoch._make, rows))
+
+    # --- state ------------------------------------------------------------------------------------------
+
+    def state(self, job: str, task: str) -> dict[str, bytes]:
+        """Return what a task keeps of the events that it has read, by part; empty when that is nothing."""
+        with self._namespace.reading() as connection:
+            rows = connection.execute(
+                "SELECT part, content FROM task_state WHERE job = ? AND task = ?", (job, task)
+            )
+            return dict(rows)
+
+    def save_state(self, tx: Transaction, job: str, task: str, parts: Mapping[str, bytes]) -> None:
+        """Put these parts in the place of those that were saved."""
+        tx.connection.executemany(_SAVE_STATE, [(job, task, part, body) for part, body in parts.items()])
+
+    def forget_state(self, job: str, task: str) -> bool:
+        """Drop what a task keeps, but not its positions; tell whether there was anything."""
+        with self._namespace.transaction() as tx:
+            tx.connection.execute("DELETE FROM task_state WHERE job = ? AND task = ?", (job, task))
+            return tx.connection.changes() > 0
 
     # --- starts without progress ------------------------------------------------------------------------
 
