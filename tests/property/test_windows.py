@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headrace.engine.operators import aggregate_session
 from headrace.sql.plan import Hopping, Session, Sliding, Snapshot
 from headrace.sql.windows import Window
 from tests.unit.windowing import SECOND, START_US, Row, by_hand, found, same
@@ -100,6 +102,8 @@ def test_sessions_with_keys_hold_what_the_reference_says(
     window = Session(timeout * SECOND, longest * SECOND)
     over = f"SessionWindow(second, {timeout}, {longest}) OVER (PARTITION BY {', '.join(keys)})"
     check(window, over, events, cuts, start_us, session=keys)
+    with patch.object(aggregate_session, "_MANY", 0):  # as if there were very many sessions
+        check(window, over, events, cuts, start_us, session=keys)
 
 
 @given(streams(), CUTS, STARTS)
