@@ -60,7 +60,7 @@ class HubSource:
         return Poll(self._input, _Bodies(found), found.joined, found.enqueued_us, partition, offsets)
 
     def quiet_since(self, offsets: Mapping[int, int], now_us: int) -> dict[int, int]:
-        """Return, for each partition that still ends at the offset given, a time that none will come before."""
+        """Return, for each partition that still ends at its offset, a time that no event will precede."""
         return self._hub.quiet_since(offsets, now_us)
 
     def close(self) -> None:

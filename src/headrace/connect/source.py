@@ -66,7 +66,7 @@ class OrderedSource(Protocol):
         ...
 
     def quiet_since(self, offsets: Mapping[int, int], now_us: int) -> dict[int, int]:
-        """Return, for each partition that still ends at the offset given, a time that none will come before."""
+        """Return, for each partition that still ends at its offset, a time that no event will precede."""
         ...
 
     def close(self) -> None:

@@ -1,4 +1,8 @@
-"""From polls to batches: payloads decoded, numbered by the event they came from, and timed."""
+"""From polls to batches: payloads decoded, numbered by the event they came from, and timed.
+
+For a script without state the events of each epoch are numbered from 0 and judged by the policy here. For one
+with state they are numbered through the life of the job, since rows wait, and an orderer judges them later.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import polars as pl
 
 from headrace.connect.source import Poll
 from headrace.engine.event_times import event_times, timing
+from headrace.engine.operator import FOREVER_US
 from headrace.engine.schema import conform
 from headrace.events.batch import DTYPES, ORIGIN, TIME, Batch, Column, ValueType, concat
 from headrace.events.formats.json import Decoded, JsonDecoder
@@ -19,24 +24,34 @@ from headrace.sql.plan import Script, timestamps
 #: Columns that the service adds to the events of a hub, as the language's inputs do.
 ENQUEUED, PROCESSED, PARTITION = "EventEnqueuedUtcTime", "EventProcessedUtcTime", "PartitionId"
 
-#: A running job has always one.
+#: What a running job goes by unless its settings say otherwise.
 POLICY: Final = Policy()
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """An event that could not be decoded: its number in the epoch, and why."""
+    """An event that could not be decoded or has no place in time: its number, and why."""
 
     origin: int
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The events of one poll, as they arrived; their TIME is what TIMESTAMP BY gives, or NULL."""
+
+    poll: Poll
+    batch: Batch
+    arrival_us: pl.Series
+
+
 @dataclass(slots=True)
 class Arrivals:
-    """The events of one epoch: a batch per input, and where each event stands.
+    """The events of one epoch, and where each of them stands: `batches` by input, or `pieces` by poll.
 
     Events are numbered through all polls; `polls[i]` begins at number `starts[i]` and leaves its partition
-    at the watermark `watermarks_us[i]`. `full` says that there was as much as had been asked for.
+    at the watermark `watermarks_us[i]`. `full` says that there was as much as had been asked for. An epoch in
+    which only time passed has no polls.
     """
 
     batches: dict[str, Batch]
@@ -44,6 +59,7 @@ class Arrivals:
     polls: Sequence[Poll]
     starts: Sequence[int]
     watermarks_us: Sequence[int | None]
+    pieces: Sequence[Piece] = ()
     full: bool = False
 
     @property
@@ -54,27 +70,43 @@ class Arrivals:
     @property
     def events(self) -> int:
         """The number of events."""
-        return self.starts[-1] + len(self.polls[-1].bodies)
+        return sum(len(poll.bodies) for poll in self.polls)
+
+    @property
+    def first(self) -> int:
+        """The number of the first event; above that of any event when there is none."""
+        return self.starts[0] if self.starts else FOREVER_US
 
     def place(self, origin: int) -> tuple[Poll, int]:
-        """Return the poll that holds event number `origin`, and its index there."""
+        """Return the poll that holds event number `origin`, which is of this epoch, and its index there."""
         index = max(i for i, start in enumerate(self.starts) if start <= origin)
         return self.polls[index], origin - self.starts[index]
+
+
+#: What has come when only time has passed.
+NOTHING: Final = Arrivals({}, [], (), (), ())
 
 
 class Arranger:
     """Makes batches of polls, with one decoder an input, since the events of one input look alike.
 
-    It keeps the watermark of each partition, which `begin` sets to where the last commit left it.
+    With a `policy` it judges the times of events, and keeps the watermark of each partition, which `begin` sets
+    to where the last commit left it. Without one it leaves that to an orderer, and numbers events on and on.
     """
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, policy: Policy | None = POLICY) -> None:
         # Made once: compiled expressions are kept by identity.
         self._timestamps = {name: timing(by) for name, by in timestamps(script).items()}
         self._tables = {table.input: table for table in script.tables}
         self._script = script.text
         self._decoders: dict[str, JsonDecoder] = {}
         self._watermarks_us: dict[tuple[str, int], int | None] = {}
+        self._policy = policy
+        self._next_number = 0
+
+    def number_from(self, number: int) -> None:
+        """Give the next event this number."""
+        self._next_number = number
 
     def begin(self, input_name: str, partition: int, watermark_us: int | None) -> None:
         """Go on from the watermark of an earlier commit."""
@@ -84,25 +116,47 @@ class Arranger:
         """Return the watermark of the partition that `poll` comes from; None before its first timed event."""
         return self._watermarks_us.get((poll.input, poll.partition))
 
+    def killer(self, poll: Poll) -> Arrivals:
+        """Return the one event of `poll` without so much as decoding it."""
+        return Arrivals({}, [], [poll], [self._numbered([poll])[0]], [self.watermark_us(poll)])
+
     def arrange(self, polls: Sequence[Poll], now_us: int) -> Arrivals:
         """Decode and time `polls`; events that cannot be are in the result's `rejected`."""
         by_input: dict[str, list[Batch]] = {}
+        pieces: list[Piece] = []
         rejected: list[Rejected] = []
-        starts: list[int] = []
         watermarks_us: list[int | None] = []
-        number = 0
-        for poll in polls:
-            starts.append(number)
+        starts = self._numbered(polls)
+        for number, poll in zip(starts, polls, strict=True):
             decoded = self._decoded(poll)
             rejected += [Rejected(number + reject.origin, reject.reason) for reject in decoded.rejects]
             if decoded.batch.height:
-                batch, refused = self._timed(_arrived(decoded.batch, poll, number, now_us), poll)
-                by_input.setdefault(poll.input, []).append(batch)
-                rejected += refused
+                arrived = _arrived(decoded.batch, poll, number, now_us)
+                times = self._times(poll, arrived)
+                if self._policy is None:
+                    pieces.append(_piece(poll, arrived, times))
+                else:
+                    batch, refused = self._timed(arrived, times, poll, self._policy)
+                    by_input.setdefault(poll.input, []).append(batch)
+                    rejected += refused
             watermarks_us.append(self.watermark_us(poll))
-            number += len(poll.bodies)
         batches = {name: concat(parts) for name, parts in by_input.items()}
-        return Arrivals(batches, rejected, polls, starts, watermarks_us)
+        return Arrivals(batches, rejected, polls, starts, watermarks_us, pieces)
+
+    def _numbered(self, polls: Sequence[Poll]) -> list[int]:
+        """Return the number of the first event of each poll."""
+        number = 0 if self._policy else self._next_number
+        starts = []
+        for poll in polls:
+            starts.append(number)
+            number += len(poll.bodies)
+        self._next_number = number
+        return starts
+
+    def _times(self, poll: Poll, batch: Batch) -> pl.Series | None:
+        """Return what TIMESTAMP BY is for each event; None where there is no such thing."""
+        timestamp = self._timestamps.get(poll.input)
+        return None if timestamp is None else event_times(timestamp, batch, self._script)
 
     def _decoded(self, poll: Poll) -> Decoded:
         """Return the events of a poll that can be read and fit their CREATE TABLE, and the others."""
@@ -114,14 +168,14 @@ class Arranger:
         fitting = conform(decoded.batch, table)
         return Decoded(fitting.batch, (*decoded.rejects, *fitting.rejects))
 
-    def _timed(self, batch: Batch, poll: Poll) -> tuple[Batch, list[Rejected]]:
-        """Return the batch with TIMESTAMP BY as TIME, without events that cannot be timed."""
-        timestamp = self._timestamps.get(poll.input)
-        if timestamp is None:
+    def _timed(
+        self, batch: Batch, times: pl.Series | None, poll: Poll, policy: Policy
+    ) -> tuple[Batch, list[Rejected]]:
+        """Return the batch with what the policy makes of `times` as TIME, without events that have none."""
+        if times is None:
             return batch, []
-        times = event_times(timestamp, batch, self._script)
         known_us = None if poll.leases else self.watermark_us(poll)
-        found = _judged(batch, times, known_us)
+        found = _judged(batch, times, policy, known_us)
         rejected: list[Rejected] = []
         if found.reasons is not None:
             # An event's rows fail or pass together, and one that fails moves no watermark.
@@ -131,14 +185,19 @@ class Arranger:
             rejected = [Rejected(origin, reason) for origin, reason in bad.items()]
             kept = ~origins.is_in(list(bad))
             batch, times = batch.filter(kept), times.filter(kept)
-            found = _judged(batch, times, known_us)
+            found = _judged(batch, times, policy, known_us)
         self.begin(poll.input, poll.partition, None if poll.leases else found.latest_us(known_us))
         time = found.times_us.cast(DTYPES[ValueType.DATETIME]).alias(TIME)
         return Batch(batch.frame.with_columns(time), batch.columns), rejected
 
 
-def _judged(batch: Batch, times: pl.Series, seen_us: int | None) -> Judged:
-    return judged(times.to_physical(), batch.frame[TIME].to_physical(), POLICY, seen_us)
+def _judged(batch: Batch, times: pl.Series, policy: Policy, seen_us: int | None) -> Judged:
+    return judged(times.to_physical(), batch.frame[TIME].to_physical(), policy, seen_us)
+
+
+def _piece(poll: Poll, arrived: Batch, times: pl.Series | None) -> Piece:
+    frame = arrived.frame if times is None else arrived.frame.with_columns(times.alias(TIME))
+    return Piece(poll, Batch(frame, arrived.columns), arrived.frame[TIME].to_physical())
 
 
 def _arrived(batch: Batch, poll: Poll, first_number: int, now_us: int) -> Batch:

@@ -89,7 +89,7 @@ class Intake:
             return None
         crash_point("job.after_read")
         if self._is_killer(polls):
-            return Arrivals({}, [], polls, [0], [self._arranger.watermark_us(polls[0])])
+            return self._arranger.killer(polls[0])
         with self._clocks.stage("decode"):
             arrivals = self._arranger.arrange(polls, self._clock.now_us())
             arrivals.full = arrivals.events >= rows or arrivals.size_bytes >= MAX_BATCH_BYTES

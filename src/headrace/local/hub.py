@@ -254,7 +254,7 @@ class Hub:
             return log.last_sequence(connection, producer)
 
     def quiet_since(self, offsets: Mapping[int, int], now_us: int) -> dict[int, int]:
-        """Return, for each partition that still ends at the offset given, a time that none will come before.
+        """Return, for each partition that still ends at its offset, a time that no event will precede.
 
         That is `now_us`, or later where its last event is: nothing that is published there from now on is
         stamped earlier. A partition that goes on behind the offset is left out.
