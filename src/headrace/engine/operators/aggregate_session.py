@@ -100,16 +100,17 @@ class SessionAggregate:
 
     def _touched(self, sessions: pl.DataFrame, lifted: pl.DataFrame) -> Mask:
         """Return which of `sessions` have keys that are among those of `lifted`."""
+        if not lifted.height:
+            return np.zeros(sessions.height, dtype=bool)
         frames = [frame.select(self._session_columns(frame.columns)) for frame in (sessions, lifted)]
         known, coming = (
             pl.concat([frame, other.clear()], how="diagonal") for frame, other in (frames, reversed(frames))
         )
-        touched = np.zeros(sessions.height, dtype=bool)
-        if lifted.height:
-            names = known.columns
-            found = known.with_row_index(_ROW).join(coming.unique(), on=names, how="semi", nulls_equal=True)
-            touched[found.get_column(_ROW).to_numpy()] = True
-        return touched
+        if not known.width:
+            return np.ones(sessions.height, dtype=bool)
+        rows = known.with_row_index(_ROW)
+        found = rows.join(coming.unique(), on=known.columns, how="semi", nulls_equal=True)
+        return _among(found.get_column(_ROW).to_numpy(), sessions.height)
 
     def _by_key(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Return the session keys, and the rows key by key, in order of time, with the number of the key."""
