@@ -201,7 +201,7 @@ def test_a_path_names_properties_to_any_depth():
         ("src", "SRC.a", "a"),
         ("src AS s", "s.a", "a"),
         ("src s", "s.a.b", "a.b"),
-        ("src s", "src.a", "src.a"),
+        ("src s", "s.src.a", "src.a"),
         ("src", "src", "src"),
         ("src", "[a b].[c.d]", "a b.c.d"),
         ("src", "[a]]b]", "a]b"),

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from sqlglot import exp
 
-from headrace.errors import Span, did_you_mean
+from headrace.errors import QueryError, Span, did_you_mean
 from headrace.events.batch import ValueType
 from headrace.limits import MAX_QUERY_NODES
 from headrace.sql.bind_aggregates import Bind
@@ -194,6 +194,8 @@ class ExpressionBinder:
             source = self._scope.source(first.name) if parts else None
             if source is not None:
                 bound, taken = replace(self._column_of(source, parts[0]), span=ends[0]), 1
+            elif parts and (hidden := self._scope.hidden(first.name)):
+                raise self._hidden(hidden, first, parts[0])
             elif not first.args["quoted"] and first.name.upper() == "SYSTEM":
                 return self._system(node, parts)
             else:
@@ -205,6 +207,12 @@ class ExpressionBinder:
         for part, span in zip(parts[taken:], ends[taken:], strict=True):
             bound = FieldRef(bound, part.name, span)
         return bound
+
+    def _hidden(self, source: Source, first: exp.Identifier, second: exp.Identifier) -> QueryError:
+        """Return the error for ``input.column`` where FROM gives the input an alias."""
+        alias, name, column = (source.name, first.name, second.name)
+        advice = f"Write {alias}.{column}; a column called {name} is {alias}.{name}."
+        return self._names.error(f"{name} is called {alias} in this SELECT", first, advice)
 
     def _system(self, node: exp.Expr, parts: Sequence[exp.Identifier]) -> Expression:
         if [part.name.upper() for part in parts] == ["TIMESTAMP"]:

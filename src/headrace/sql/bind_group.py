@@ -57,6 +57,11 @@ class GroupRewriter:
         """Return whether `expression` is in GROUP BY."""
         return any(known == folded(expression) for known, _ in self._keys)
 
+    def key_called(self, name: str) -> ColumnRef | None:
+        """Return the column called `name` in GROUP BY, None if there is none."""
+        fold = name.casefold()
+        return next((key for _, key in self._named_keys() if key.name.casefold() == fold), None)
+
     def _error(self, expression: ColumnRef | WholeRow) -> QueryError:
         if isinstance(expression, WholeRow):
             problem, advice = (
@@ -69,7 +74,7 @@ class GroupRewriter:
         else:
             name = expression.name.rpartition(HIDDEN)[2]
             problem = f"'{name}' is neither in GROUP BY nor in an aggregate"
-            names = [key.name for known, key in self._named_keys()]
+            names = [key.name for _, key in self._named_keys()]
             advice = did_you_mean(name, names) or _KEY_ADVICE
         return QueryError(problem, self._script, expression.span, advice=advice)
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from sqlglot import exp
 
+from headrace.sql.durations import text_of
 from headrace.sql.plan import METADATA, ColumnRef, Expression, FieldRef
 from headrace.sql.scope import Names, Scope
 from headrace.sql.syntax import place
@@ -29,16 +30,17 @@ def bind_metadata(names: Names, scope: Scope, node: exp.Anonymous) -> Expression
         problem = "the first argument of GetMetadataPropertyValue is an input in FROM"
         advice = "A step has no metadata: read it in the step, where the input is." if source else _USAGE
         raise names.error(problem, called, advice)
-    if not isinstance(path, exp.Literal) or not path.is_string:
+    text = text_of(names, path)
+    if text is None:
         raise names.error("the path of GetMetadataPropertyValue is a text", path, _USAGE)
     bound: Expression = ColumnRef(scope.spelled(source, METADATA), place(node))
-    for step in _steps(names, path):
+    for step in _steps(names, path, text):
         bound = FieldRef(bound, step, place(node))
     return bound
 
 
-def _steps(names: Names, path: exp.Literal) -> list[str]:
-    text, end = str(path.this), 0
+def _steps(names: Names, path: exp.Expr, text: str) -> list[str]:
+    end = 0
     steps: list[str] = []
     while end < len(text) or not steps:
         found = _STEP.match(text, end)

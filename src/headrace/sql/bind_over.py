@@ -11,7 +11,7 @@ from sqlglot import exp
 from headrace.errors import QueryError
 from headrace.sql.bind_aggregates import AggregateBinder, Bind
 from headrace.sql.catalogue import Group, find_entry
-from headrace.sql.durations import duration_us, length_us, unit_us, whole_number
+from headrace.sql.durations import duration_us, length_us, text_of, unit_us, whole_number
 from headrace.sql.plan import (
     AggregateCall,
     AnalyticCall,
@@ -165,7 +165,7 @@ class OverBinder:
         parameters: tuple[int | float | str, ...] = (number, history)
         if with_mode:
             mode = written[3]
-            text = str(mode.this).lower() if isinstance(mode, exp.Literal) and mode.is_string else ""
+            text = (text_of(self._names, mode) or "").lower()
             if text not in _MODES:
                 raise self._names.error("the mode must be 'spikes', 'dips' or 'spikesanddips'", mode)
             parameters = (*parameters, text)

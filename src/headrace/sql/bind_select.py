@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
-from headrace.errors import Span
+from headrace.errors import QueryError, Span
 from headrace.sql.bind_expressions import ExpressionBinder
 from headrace.sql.bind_group import GroupRewriter
 from headrace.sql.bind_list import ListBinder
@@ -124,7 +124,7 @@ class _Grouped:
         self._refuse_stars(node.expressions)
         written, columns = ListBinder(self._names, self._scope, binder).items(node.expressions)
         items = tuple(
-            replace(item, expression=rewriter.rewritten(item.expression))
+            replace(item, expression=self._over_groups(rewriter, item))
             for item in written
             if isinstance(item, Item)
         )
@@ -142,6 +142,17 @@ class _Grouped:
         if clause is not None and having is not None:
             relation = Filter(relation, having, place(clause))
         return Query(Project(relation, items, place(node)), columns)
+
+    def _over_groups(self, rewriter: GroupRewriter, item: Item) -> Expression:
+        """Return the expression of `item` over groups; say so where GROUP BY names it by its alias."""
+        try:
+            return rewriter.rewritten(item.expression)
+        except QueryError:
+            key = rewriter.key_called(item.name)
+            if key is None:
+                raise
+            problem = f"GROUP BY cannot name '{item.name}': it does not see the aliases of the SELECT list"
+            raise self._names.error(problem, key.span, "Write the expression itself in GROUP BY.") from None
 
     def _refuse_stars(self, items: Sequence[exp.Expr]) -> None:
         for item in items:

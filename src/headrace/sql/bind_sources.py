@@ -9,6 +9,7 @@ from typing import Final
 from sqlglot import exp
 
 from headrace.sql.bind_expressions import ExpressionBinder
+from headrace.sql.bind_group import folded
 from headrace.sql.bind_join import Condition, JoinBinder
 from headrace.sql.bind_match import bind_match
 from headrace.sql.durations import whole_number
@@ -207,7 +208,7 @@ class SourceBinder:
         if self._names.references.holds(name):
             return self._reference(table, called)
         known = self._names.find_input(identifier, [step for step, _ in self.steps.values()])
-        source = Source(called, self.tables.get(known.casefold()))
+        source = Source(called, self.tables.get(known.casefold()), behind=name)
         binder = ExpressionBinder(self._names, Scope((source,)), clause="timestamp")
         keys = tuple(map(binder.value, table.args.get("keys") or ()))
         timestamp: exp.Expr | None = table.args.get("timestamp")
@@ -215,9 +216,11 @@ class SourceBinder:
         for expression in (*keys, *([] if by is None else [by])):
             _refuse_in_timestamp(self._names, expression)
         scan = Scan(known, by, keys, span=place(table))
-        if self._scans.setdefault(known, scan) != scan:
+        first = self._scans.setdefault(known, scan)
+        if (_folded(first.timestamp), *map(_folded, first.over)) != (_folded(by), *map(_folded, keys)):
             advice = "An input has one time: read it in a WITH step, and read that step twice."
             raise self._names.error("this input is read with another TIMESTAMP BY above", table, advice)
+        scan = replace(first, span=place(table))
         partition = self._partition(table, source)
         return _Part(replace(source, scan=scan), table, replace(scan, partition=partition), partition)
 
@@ -225,7 +228,7 @@ class SourceBinder:
         if timestamp := table.args.get("timestamp"):
             advice = "A step keeps the time of its events; write TIMESTAMP BY where the input is read."
             raise self._names.error("TIMESTAMP BY stands only after an input", timestamp, advice)
-        source = Source(called, step[1])
+        source = Source(called, step[1], behind=table.this.name)
         partition = self._partition(table, source)
         return _Part(source, table, StepRef(step[0], partition, place(table)), partition)
 
@@ -237,7 +240,7 @@ class SourceBinder:
         declared = self._names.references.find(table.this.name) or ""
         self._names.used_references[declared] = None
         columns = self.tables.get(declared.casefold())
-        return _Part(Source(called, columns, "reference"), table, reference=declared)
+        return _Part(Source(called, columns, "reference", behind=table.this.name), table, reference=declared)
 
     def _partition(self, table: exp.Expr, source: Source) -> Partition | None:
         written = table.args.get("partition_keys")
@@ -291,6 +294,10 @@ def _columns_of(node: Expression | Relation) -> Iterator[str]:
         yield qualified(node.source, "")
     for child in children(node):
         yield from _columns_of(child)
+
+
+def _folded(expression: Expression | None) -> Expression | None:
+    return None if expression is None else folded(expression)
 
 
 def _refuse_in_timestamp(names: Names, expression: Expression) -> None:

@@ -16,6 +16,7 @@ from headrace.sql.durations import (
     is_system,
     length_us,
     named_lengths,
+    text_of,
     unit_us,
     whole_number,
 )
@@ -98,10 +99,10 @@ class WindowBinder:
 
     def _member(self, node: exp.Expr, taken: set[str | None]) -> Window:
         parts = node.expressions
-        if len(parts) != 2 or not (isinstance(parts[0], exp.Literal) and parts[0].is_string):
+        name = text_of(self._names, parts[0]) if len(parts) == 2 else None
+        if name is None:
             advice = "Write Window('id', TumblingWindow(minute, 1))."
             raise self._names.error("a window with an id is needed here", node, advice)
-        name = str(parts[0].this)
         if name.casefold() in {known.casefold() for known in taken if known}:
             raise self._names.error(
                 f"two windows have the id '{name}'", parts[0], "Upper and lower case are the same."

@@ -30,7 +30,11 @@ _CLAUSES: Final = (
     "OPTION",
     "APPLY",
     "PIVOT",
+    "NATURAL",
+    "USING",
 )
+
+_JOIN_ADVICE: Final = "Write JOIN or LEFT JOIN with ON; for two streams bound the time with DATEDIFF."
 
 _TAILS: Final[dict[str, tuple[str, str]]] = {
     "ORDER": (
@@ -50,9 +54,27 @@ _TAILS: Final[dict[str, tuple[str, str]]] = {
     ),
     "INTERSECT": ("there is no INTERSECT in this language", "JOIN the two streams instead."),
     "INTO": ("INTO stands before FROM", "Write SELECT ... INTO output FROM input."),
+    "AS": (
+        "an alias stands right behind the name of its source",
+        "Write FROM input AS alias TIMESTAMP BY time.",
+    ),
+    "TIMESTAMP": (
+        "TIMESTAMP BY stands right behind the input that it is of",
+        "Write FROM input [AS alias] TIMESTAMP BY time, before JOIN, APPLY and WHERE.",
+    ),
+    "PARTITION": (
+        "PARTITION BY stands right behind the source that it is of",
+        "Write FROM input PARTITION BY key, before JOIN, APPLY and WHERE.",
+    ),
+    "WHERE": ("WHERE stands before GROUP BY, once", "Join conditions with AND; HAVING looks at groups."),
+    "GROUP": ("GROUP BY stands before HAVING, once", "Write WHERE ... GROUP BY ... HAVING ..."),
+    "HAVING": ("HAVING stands once", "Join conditions with AND."),
+    "APPLY": (
+        "APPLY needs CROSS or OUTER before it",
+        "Write CROSS APPLY GetArrayElements(column) AS element.",
+    ),
+    "NATURAL": ("there is no NATURAL JOIN in this language", _JOIN_ADVICE),
 }
-
-_JOIN_ADVICE: Final = "Write JOIN or LEFT JOIN with ON; for two streams bound the time with DATEDIFF."
 
 
 class Headrace(Dialect):

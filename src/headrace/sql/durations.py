@@ -9,6 +9,7 @@ from sqlglot import exp
 
 from headrace.errors import did_you_mean
 from headrace.sql.scope import Names
+from headrace.sql.syntax import place
 
 _DAY_US: Final = 86_400_000_000
 
@@ -38,6 +39,15 @@ def unit_us(names: Names, node: exp.Expr) -> int:
         advice = did_you_mean(word, UNITS_US) or f"Write one of {_UNIT_NAMES}, without quotes."
         raise names.error("a unit of time is needed here", node, advice)
     return size
+
+
+def text_of(names: Names, node: exp.Expr) -> str | None:
+    """Return the text that is written, in single quotes or in double ones, where no column is possible."""
+    if isinstance(node, exp.Literal) and node.is_string:
+        return str(node.this)
+    if isinstance(node, exp.Column) and names.text[place(node).start] == '"':
+        return str(node.name)
+    return None
 
 
 def whole_number(names: Names, node: exp.Expr) -> int:

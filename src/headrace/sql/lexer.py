@@ -145,6 +145,9 @@ def _check_token(text: str, token: Token, following: Token | None) -> None:
             Span(start, start + 1),
             advice="Names with other signs than letters, digits and _ stand in brackets, as in [a b].",
         )
+    if token.token_type is TokenType.NOT and token.text == "!":
+        advice = "Write NOT before a condition, and <> or != between values."
+        raise QueryError("! alone is no sign of the language", text, span_of(token), advice=advice)
     if token.token_type is TokenType.IDENTIFIER and not token.text:
         raise QueryError("a name may not be empty", text, span_of(token))
     touches = following is not None and following.start == token.end + 1

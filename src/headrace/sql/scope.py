@@ -21,13 +21,15 @@ Columns = Mapping[str, str] | None
 class Source:
     """A source of a SELECT: its alias, or else its name, and its columns.
 
-    `scan` is the input that it is read from, where it is one.
+    `scan` is the input that it is read from, where it is one. `behind` is the name that FROM gives beside
+    an alias: it is no name of the source.
     """
 
     name: str
     columns: Columns
     kind: Literal["stream", "reference", "elements"] = "stream"
     scan: Scan | None = None
+    behind: str = ""
 
     def called(self, name: str) -> bool:
         """Return whether `name` is this source."""
@@ -57,6 +59,12 @@ class Scope:
     def source(self, name: str) -> Source | None:
         """Return the source called `name`; None if there is none."""
         return next((source for source in self.sources if source.called(name)), None)
+
+    def hidden(self, name: str) -> Source | None:
+        """Return the source that `name` would be, had it no alias and no known column of that name."""
+        fold = name.casefold()
+        known = any(source.column(name) is not None for source in self.sources)
+        return None if known else next((s for s in self.sources if s.behind.casefold() == fold), None)
 
     def spelled(self, source: Source, column: str) -> str:
         """Return the name under which rows of the SELECT have a column of `source`."""

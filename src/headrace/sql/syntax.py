@@ -85,8 +85,19 @@ _REFUSED: Final[dict[TokenType, tuple[str, str]]] = {
     TokenType.STAR: ("* stands only alone in a SELECT list or in COUNT(*)", ""),
 }
 
+#: Words that end an expression: what they follow wants an operand.
+_BEGINS_CLAUSE: Final = (
+    TokenType.FROM,
+    TokenType.INTO,
+    TokenType.WHERE,
+    TokenType.GROUP_BY,
+    TokenType.HAVING,
+    TokenType.UNION,
+)
+
 _SIGN_ADVICE: Final = {
-    TokenType.DPIPE: "Texts are joined with + or CONCAT.",
+    TokenType.AMP: "Conditions are joined with AND.",
+    TokenType.DPIPE: "Texts are joined with + or CONCAT, conditions with OR.",
     TokenType.EQ: "Equality is one =.",
 }
 
@@ -349,6 +360,8 @@ class ExpressionParser(Parser):
         if token.text.upper() not in RESERVED:
             raise self.missing("an expression")
         advice = f"Write [{token.text}] for a column of that name."
+        if token.token_type in _BEGINS_CLAUSE:
+            advice = f"Something is missing before {token.text.upper()}. {advice}"
         if self._prev.token_type is TokenType.COMMA:
             advice = "Leave out the comma before it."
         problem = f"expected an expression here, not the reserved word {token.text.upper()}"
@@ -438,6 +451,9 @@ class ExpressionParser(Parser):
         self.need(TokenType.R_PAREN, ", or )")
         call = exp.Anonymous(this=name, prefix=prefix, expressions=arguments, distinct=distinct)
         self.placed(call, start)
+        if self._curr.text.upper() == "WITHIN" and self._next.token_type is TokenType.GROUP_BY:
+            advice = f"Write {name.name}(...) OVER (ORDER BY value)."
+            raise self.error("there is no WITHIN GROUP in this language", advice=advice)
         # TIMESTAMP BY f(t) OVER k is another OVER: no parenthesis follows.
         window = self._next.token_type is TokenType.L_PAREN and self.word("OVER")
         return self._over(call) if window else call
@@ -478,8 +494,16 @@ class ExpressionParser(Parser):
             window.set("limit", self._operand())
         if self._match(TokenType.WHEN):
             window.set("when", self.expression_above())
-        self.need(TokenType.R_PAREN, "PARTITION BY, ORDER BY, LIMIT DURATION, WHEN or )")
+        if not self._match(TokenType.R_PAREN):
+            raise self._wrong_in_over()
         return self.placed(window, call.meta["start"])
+
+    def _wrong_in_over(self) -> QueryError:
+        error = self.missing("PARTITION BY, ORDER BY, LIMIT DURATION, WHEN or )")
+        if self._curr and self._curr.text.upper() in ("PARTITION", "ORDER", "LIMIT"):
+            advice = "The order is PARTITION BY, ORDER BY, LIMIT DURATION, WHEN."
+            return self.error(f"{self._curr.text.upper()} stands too late in this OVER", advice=advice)
+        return error
 
     def _ordered(self) -> exp.Ordered:
         start = self._curr.start
