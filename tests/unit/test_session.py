@@ -140,6 +140,15 @@ def test_a_session_goes_on_behind_a_check_whose_row_was_given_before() -> None:
     )
 
 
+@pytest.mark.parametrize("key", [None, 5, "x"])
+def test_an_event_joins_the_session_of_its_key_among_very_many_others(key: Any) -> None:
+    keys = [None, *range(50), *map(str, range(50)), "x"]
+    events = [{"t": 0, "k": other} for other in keys] + [{"t": 4, "k": key}]
+    rows = found("k, COUNT(*) AS n", f"k, {FIVE} OVER (PARTITION BY k)", events, [1, 5], saved=True)
+    assert [(row["at"], row["k"], row["n"]) for row in rows if row["n"] == 2] == [(9, key, 2)]
+    assert len(rows) == len(keys)
+
+
 def test_partial_results_are_kept_and_not_events() -> None:
     events = [{"t": place / 100, "k": place % 3, "v": place} for place in range(1_000)]
     states = [state for state, _ in slices("k, SUM(v) AS s, MAX(v) AS m", f"k, {FIVE}", events, [5, 9.5])]

@@ -102,12 +102,14 @@ class SessionAggregate:
         """Return which of `sessions` have keys that are among those of `lifted`."""
         if not lifted.height:
             return np.zeros(sessions.height, dtype=bool)
-        frames = [frame.select(self._session_columns(frame.columns)) for frame in (sessions, lifted)]
+        # Beside the keys a column that all rows have: keys that are all NULL are no columns.
+        frames = [
+            frame.with_columns(pl.lit(0).alias(_KEY)).select(_KEY, *self._session_columns(frame.columns))
+            for frame in (sessions, lifted)
+        ]
         known, coming = (
             pl.concat([frame, other.clear()], how="diagonal") for frame, other in (frames, reversed(frames))
         )
-        if not known.width:
-            return np.ones(sessions.height, dtype=bool)
         rows = known.with_row_index(_ROW)
         found = rows.join(coming.unique(), on=known.columns, how="semi", nulls_equal=True)
         return _among(found.get_column(_ROW).to_numpy(), sessions.height)
