@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from random import Random
 from typing import Any
-
-from hypothesis import strategies as st
 
 from tests.property.oracle import aggregates, looking_back
 from tests.property.oracle.joins import Bound
 from tests.property.oracle.looking_back import Over
 from tests.property.oracle.stream import UNITS_US, Row, Timed
 from tests.property.oracle.windows import groups
-from tests.property.pairings import Pairing, pairings
+from tests.property.pairings import Pairing, pairing
 from tests.property.questions import (
-    LOOKING,
-    WINDOWS,
     LookingQuestion,
     Windowed,
     WindowQuestion,
-    window_questions,
+    looking_question,
+    plain_window,
+    window_question,
 )
 
 SECOND = 1_000_000
@@ -99,12 +98,11 @@ class Chain:
         return found
 
 
-CHAINS = st.builds(
-    Chain,
-    inner=WINDOWS,
-    outer=st.one_of(st.none(), WINDOWS.filter(lambda windowed: "PARTITION" not in windowed.text)),
-    limit=st.sampled_from([1000, 5000, 20_000]),
-)
+def chain(random: Random) -> Chain:
+    """A window over the rows of a window, or a look back over them."""
+    outer = plain_window(random) if random.random() < 0.5 else None
+    return Chain(plain_window(random), outer, random.choice([1000, 5000, 20_000]))
+
 
 COLUMNS = ("id", "g", "k", "v", "w", "x", "t")
 
@@ -128,7 +126,9 @@ class United:
         return self.question.answer(sorted(both, key=lambda timed: timed.time))
 
 
-UNITED = st.builds(United, st.one_of(window_questions(), LOOKING))
+def united(random: Random) -> United:
+    """A question of any kind, asked of a union."""
+    return United(random.choice([window_question, looking_question])(random))
 
 
 @dataclass(frozen=True)
@@ -164,9 +164,9 @@ class JoinedWindow:
         return sorted(found, key=lambda timed: timed.time)
 
 
-JOINED = st.builds(
-    JoinedWindow, pairings(), WINDOWS.filter(lambda windowed: "PARTITION" not in windowed.text)
-)
+def joined_window(random: Random) -> JoinedWindow:
+    """A window over a join."""
+    return JoinedWindow(pairing(random), plain_window(random))
 
 
 @dataclass(frozen=True)
@@ -212,9 +212,11 @@ class Triple:
         )
 
 
-_BOUNDS = st.tuples(st.integers(-3, 3), st.integers(0, 6)).map(
-    lambda drawn: Bound(UNITS_US["second"], drawn[0], drawn[0] + drawn[1])
-)
-TRIPLES = st.builds(
-    Triple, st.tuples(_BOUNDS, _BOUNDS), st.tuples(st.booleans(), st.booleans()), st.booleans()
-)
+def triple(random: Random) -> Triple:
+    """A join of three streams."""
+    bounds = []
+    for _ in range(2):
+        low = random.randint(-3, 3)
+        bounds.append(Bound(UNITS_US["second"], low, low + random.randint(0, 6)))
+    keyed = (random.random() < 0.5, random.random() < 0.5)
+    return Triple((bounds[0], bounds[1]), keyed, random.random() < 0.5)

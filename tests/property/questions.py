@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from random import Random
 from typing import Any
-
-from hypothesis import strategies as st
 
 from tests.property.oracle import aggregates, looking_back
 from tests.property.oracle.looking_back import Over
@@ -36,7 +35,10 @@ CONDITIONS: dict[str, Predicate] = {
     "NOT v <= 2": over_number("v", lambda value: not value <= 2),
 }
 
-WHERE = st.one_of(st.none(), st.sampled_from(sorted(CONDITIONS)))
+
+def condition(random: Random) -> str | None:
+    """A condition, or none."""
+    return random.choice([None, None, *sorted(CONDITIONS)])
 
 
 def where(text: str | None) -> Predicate:
@@ -147,35 +149,60 @@ class Windowed:
     window: Window
 
 
-def _tumbling(size: int, offset: int) -> Windowed:
+def tumbling(random: Random) -> Windowed:
+    """A tumbling window, perhaps with an offset."""
+    size, offset = random.choice([500, 1000, 2000, 5000, 10_000]), random.choice([0, 0, -1, 300])
     moved = f", {offset}" if offset else ""
     return Windowed(f"TumblingWindow(ms, {size}{moved})", Hopping(size * 1000, size * 1000, offset * 1000))
 
 
-def _hopping(size: int, hop: int, offset: int) -> Windowed:
+def hopping(random: Random) -> Windowed:
+    """A hopping window; its windows overlap, touch, or leave gaps."""
+    size, hop, offset = (
+        random.choice([1, 3, 5, 10]),
+        random.choice([1, 2, 5, 10]),
+        random.choice([0, 0, -1, 1500]),
+    )
     moved = f", Offset(ms, {offset})" if offset else ""
     text = f"HoppingWindow(Duration(second, {size}), Hop(second, {hop}){moved})"
     return Windowed(text, Hopping(size * SECOND, hop * SECOND, offset * 1000))
 
 
-def _session(timeout: int, longest: int, over: tuple[str, ...]) -> Windowed:
+def sliding(random: Random) -> Windowed:
+    """A sliding window."""
+    size = random.choice([1, 2, 5, 10])
+    return Windowed(f"SlidingWindow(second, {size})", Sliding(size * SECOND))
+
+
+def session(random: Random) -> Windowed:
+    """A session window, for all rows or for keys of its own."""
+    timeout, longest = random.randint(1, 5), random.choice([2, 3, 5, 6, 10, 60])
+    over = random.choice([(), (), ("k",), ("g", "k")])
     keys = f" OVER (PARTITION BY {', '.join(over)})" if over else ""
     text = f"SessionWindow(second, {timeout}, {longest}){keys}"
     return Windowed(text, Session(timeout * SECOND, longest * SECOND, over))
 
 
-SIZES = st.sampled_from([1, 2, 5, 10])
-OFFSETS = st.sampled_from([0, 0, -1, 1500])
-TUMBLING = st.builds(
-    _tumbling, st.sampled_from([500, 1000, 2000, 5000, 10_000]), st.sampled_from([0, 0, -1, 300])
-)
-HOPPING = st.builds(_hopping, st.sampled_from([1, 3, 5, 10]), SIZES, OFFSETS)
-SLIDING = SIZES.map(lambda size: Windowed(f"SlidingWindow(second, {size})", Sliding(size * SECOND)))
-SNAPSHOT = st.just(Windowed("System.Timestamp()", Snapshot()))
-SESSION = st.builds(
-    _session, st.integers(1, 5), st.sampled_from([5, 6, 10, 60]), st.sampled_from([(), ("k",), ("g", "k")])
-)
-WINDOWS = st.one_of(TUMBLING, HOPPING, SLIDING, SESSION, SNAPSHOT)
+def snapshot(random: Random) -> Windowed:
+    """The snapshot window."""
+    return Windowed("System.Timestamp()", Snapshot())
+
+
+MAKERS = (tumbling, hopping, sliding, session, snapshot)
+
+
+def window(random: Random) -> Windowed:
+    """A window of any kind."""
+    return random.choice(MAKERS)(random)
+
+
+def plain_window(random: Random) -> Windowed:
+    """A window whose rows of one time are in the order of their keys.
+
+    Sessions with keys of their own may end together, and the order of their rows is then free.
+    """
+    made = window(random)
+    return plain_window(random) if "PARTITION" in made.text else made
 
 
 @dataclass(frozen=True)
@@ -222,21 +249,20 @@ class WindowQuestion:
         return sorted(found, key=lambda timed: timed.time)
 
 
-@st.composite
-def window_questions(draw: st.DrawFn) -> WindowQuestion:
-    """A question over one window or a set of them."""
-    several = draw(st.integers(0, 4)) == 0
-    member = st.one_of(TUMBLING, HOPPING, SLIDING)
-    windows = tuple(draw(st.lists(member, min_size=2, max_size=3)) if several else [draw(WINDOWS)])
+KINDS = (*(maker.__name__ for maker in MAKERS), "several")
+
+
+def window_question(random: Random, kind: str | None = None) -> WindowQuestion:
+    """A question over one window of a kind, or over several."""
+    maker = {maker.__name__: maker for maker in MAKERS}.get(kind or random.choice(KINDS))
+    windows = [maker(random)] if maker else [window(random) for _ in range(random.randint(2, 3))]
     return WindowQuestion(
-        windows=windows,
-        named=several and draw(st.booleans()),
-        keys=draw(st.sampled_from([(), ("k",), ("g",), ("k", "g")])),
-        aggregates=tuple(
-            draw(st.lists(st.sampled_from(sorted(AGGREGATES)), min_size=1, max_size=3, unique=True))
-        ),
-        where=draw(WHERE),
-        having=draw(st.one_of(st.none(), st.none(), st.sampled_from(sorted(HAVING)))),
+        windows=tuple(windows),
+        named=len(windows) > 1 and random.random() < 0.5,
+        keys=random.choice([(), ("k",), ("g",), ("k", "g")]),
+        aggregates=tuple(random.sample(sorted(AGGREGATES), random.randint(1, 4))),
+        where=condition(random),
+        having=random.choice([None, None, *sorted(HAVING)]),
     )
 
 
@@ -280,36 +306,26 @@ def _parts(limit: int | None, keys: tuple[str, ...], when: str | None, order: st
     return f"OVER ({partition}{order}{limited}{clause('WHEN', when)})"
 
 
-@st.composite
-def looking(draw: st.DrawFn) -> Looking:
+def looking(random: Random) -> Looking:
     """LAG, LAST, ISFIRST or an aggregate over the rows before."""
-    limit = draw(st.sampled_from([500, 1000, 3000, 10_000, 60_000]))
-    keys = draw(st.sampled_from([(), ("k",), ("g", "k")]))
-    when = draw(WHERE)
+    limit = random.choice([500, 1000, 3000, 10_000, 60_000])
+    keys = random.choice([(), ("k",), ("g", "k")])
+    when = condition(random)
     over = Over(limit * 1000, keys, where(when))
     text = _parts(limit, keys, when)
-    name = draw(st.sampled_from("vkgwx"))
-    kind = draw(
-        st.sampled_from(["lag", "lag", "default", "last", "first", "aggregate", "aggregate", "ranked"])
-    )
+    kind = random.choice(["lag", "lag", "default", "last", "first", "aggregate", "aggregate", "ranked"])
     if kind == "first":
-        size = draw(st.sampled_from([1, 5, 10]))
-        return Looking(
-            f"ISFIRST(second, {size}) {_parts(None, keys, when)}"
-            if keys or when
-            else f"ISFIRST(second, {size})",
-            lambda rows, at: looking_back.is_first(rows, at, size * SECOND, keys, where(when)),
-        )
-    if kind == "last":
-        return Looking(f"LAST({name}) {text}", lambda rows, at: looking_back.last(rows, at, over, name))
+        return _first(random.choice([1, 5, 10]), keys, when)
     if kind == "aggregate":
-        asked = draw(st.sampled_from(sorted(LIMITED)))
+        asked = random.choice(sorted(LIMITED))
         return Looking(f"{asked} {text}", lambda rows, at: LIMITED[asked](over.seen(rows, at, itself=True)))
     if kind == "ranked":
-        asked = draw(st.sampled_from(sorted(RANKED)))
+        asked = random.choice(sorted(RANKED))
         ordered = _parts(limit, keys, when, "ORDER BY w DESC, id ASC ")
         return Looking(f"{asked} {ordered}", lambda rows, at: RANKED[asked](over.seen(rows, at, itself=True)))
-    offset = draw(st.integers(1, 3))
+    name, offset = random.choice("vkgwx"), random.randint(1, 3)
+    if kind == "last":
+        return Looking(f"LAST({name}) {text}", lambda rows, at: looking_back.last(rows, at, over, name))
     if kind == "default":
         return Looking(
             f"LAG(v, {offset}, -7) {text}",
@@ -317,6 +333,14 @@ def looking(draw: st.DrawFn) -> Looking:
         )
     written = f"LAG({name}) " if offset == 1 else f"LAG({name}, {offset}) "
     return Looking(written + text, lambda rows, at: looking_back.lag(rows, at, over, name, offset))
+
+
+def _first(size: int, keys: tuple[str, ...], when: str | None) -> Looking:
+    over = f" {_parts(None, keys, when)}" if keys or when else ""
+    return Looking(
+        f"ISFIRST(second, {size}){over}",
+        lambda rows, at: looking_back.is_first(rows, at, size * SECOND, keys, where(when)),
+    )
 
 
 @dataclass(frozen=True)
@@ -353,9 +377,10 @@ class LookingQuestion:
         return first == 1
 
 
-LOOKING = st.builds(
-    LookingQuestion,
-    items=st.lists(looking(), min_size=1, max_size=3).map(tuple),
-    where=WHERE,
-    first_of=st.sampled_from([None, None, None, 5]),
-)
+def looking_question(random: Random) -> LookingQuestion:
+    """A question that looks back, in several ways at once."""
+    return LookingQuestion(
+        items=tuple(looking(random) for _ in range(random.randint(1, 4))),
+        where=condition(random),
+        first_of=random.choice([None, None, None, 5]),
+    )

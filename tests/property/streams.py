@@ -1,11 +1,15 @@
-"""Random streams, policies and ways of cutting them: what a question is asked of."""
+"""Random streams, policies and ways of cutting them: what a question is asked of.
+
+All is made from a seed: Hypothesis, asked for the parts one by one, repeats so many of them that half of its
+examples are ones it has tried before. What fails is made smaller by `smallest`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from random import Random
 from typing import Any
-
-from hypothesis import strategies as st
 
 from headrace.engine.finite import Cuts
 from headrace.events.watermark import Policy
@@ -52,68 +56,79 @@ class Given:
         """The events of each stream as the engine takes them."""
         return {name: [arrival.row for arrival in events] for name, events in self.arrivals.items()}
 
-    def streams(self, over: tuple[str, ...] = ()) -> dict[str, list[Timed]]:
+    def ordered(self, over: tuple[str, ...] = ()) -> dict[str, list[Timed]]:
         """The events of each stream that are kept, at their times, in order."""
         return {name: in_order(events, self.tolerance, over) for name, events in self.arrivals.items()}
 
 
-@st.composite
-def row(draw: st.DrawFn, number: int) -> Row:
+def row(random: Random, number: int) -> Row:
     """An event's fields, some of them missing."""
-    made: Row = {"id": number, "g": draw(st.sampled_from("xyz"))}
+    made: Row = {"id": number, "g": random.choice("xyz")}
     for name, values in (("k", KEYS), ("v", NUMBERS), ("w", [1, 2, 3, 0.5, None]), ("x", READINGS)):
-        if draw(st.integers(0, 7)):
-            made[name] = draw(st.sampled_from(values))
+        if random.random() < 0.9:
+            made[name] = random.choice(values)
     return made
 
 
-@st.composite
-def arrivals(draw: st.DrawFn, tolerance: Tolerance | None, most: int) -> list[Arrival]:
-    """Events as they arrive: with ties, disorder and silence, and now and then without a time."""
+def arrivals(random: Random, tolerance: Tolerance | None, count: int) -> list[Arrival]:
+    """Events as they arrive: with ties, disorder and silence, and now and then without a time.
+
+    Streams are of different kinds: dense or with silences, whole seconds or between them, in order or not.
+    """
     made: list[Arrival] = []
-    now = BASE
-    span = draw(st.sampled_from([1, 2, 0, 5]))
-    # Few streams are short: their rows seldom meet.
-    count = draw(st.sampled_from([most, most, most, most * 2 // 3, most // 2, most // 3, 1, 0]))
+    now = BASE + random.randrange(20) * SECOND
+    steps = random.choice([[0, 1], [0, 1, 1, 2], [1], [1, 2, 3, 4, 5], [0, 0, 0, 1]])
+    fractions = random.choice([[0], FRACTIONS])
+    disorder = random.choice([0.0, 0.1, 0.4])
     for number in range(1, count + 1):
-        now += draw(st.integers(0, span)) * SECOND
-        time = now + draw(st.sampled_from(FRACTIONS))
-        if draw(st.integers(0, 2)) == 0:
-            time -= draw(st.integers(0, 12)) * SECOND
-        fields = draw(row(number))
+        now += random.choice(steps) * SECOND
+        time = now + random.choice(fractions)
+        if random.random() < disorder:
+            time -= random.randrange(13) * SECOND
+        fields = row(random, number)
         arrived = time
         if tolerance is not None:
-            early = draw(st.integers(0, 15)) == 0
-            time += draw(st.sampled_from([299, 300, 301])) * SECOND if early else 0
+            if random.random() < 0.05:
+                time = now + random.choice([299_999_999, 300_000_000, 300_000_001])
+            elif random.random() < 0.1:
+                time = now - tolerance.late + random.choice([-1, 0, 1])
             arrived = now
             fields["EventEnqueuedUtcTime"] = iso(now)
-        untimed = draw(st.integers(0, 24)) == 0
-        fields["t"] = draw(st.sampled_from(["noon", None, 5])) if untimed else iso(time)
+        untimed = random.random() < 0.03
+        fields["t"] = random.choice(["noon", None, 5]) if untimed else iso(time)
         made.append(Arrival(None if untimed else time, arrived, fields))
     return made
 
 
-TOLERANCES = st.one_of(
-    st.none(),
-    st.builds(
-        Tolerance,
-        late=st.sampled_from([0, 3 * SECOND, 5 * SECOND, 60 * SECOND]),
-        disorder=st.sampled_from([0, 2 * SECOND, 6 * SECOND]),
-        drops=st.booleans(),
-    ),
-)
-
-CUTS = st.sampled_from(
-    [
-        None,
-        *(Cuts(rows) for rows in (1, 2, 3, 7, 1000)),
-        *(Cuts(rows, restarting=True) for rows in (1, 2, 3, 7)),
-    ]
-)
+def tolerance(random: Random) -> Tolerance | None:
+    """A policy, or none."""
+    if random.random() < 0.4:
+        return None
+    late = random.choice([0, 3 * SECOND, 5 * SECOND, 60 * SECOND])
+    return Tolerance(late, random.choice([0, 0, 2 * SECOND, 6 * SECOND]), random.random() < 0.5)
 
 
-@st.composite
-def given_streams(draw: st.DrawFn, names: tuple[str, ...] = ("src",), most: int = 14) -> Given:
+CUTS = [
+    None,
+    *(Cuts(rows) for rows in (1, 2, 3, 7, 1000)),
+    *(Cuts(rows, restarting=True) for rows in (1, 2, 3, 7)),
+]
+
+
+def streams(random: Random, names: tuple[str, ...] = ("src",), most: int = 14) -> Given:
     """Streams of these names under one policy, cut in one way."""
-    tolerance = draw(TOLERANCES)
-    return Given({name: draw(arrivals(tolerance, most)) for name in names}, tolerance, draw(CUTS))
+    policy = tolerance(random)
+    counts = [most, most, most, most * 2 // 3, most // 2, most // 4, 1, 0]
+    made = {name: arrivals(random, policy, random.choice(counts)) for name in names}
+    return Given(made, policy, random.choice(CUTS))
+
+
+def smallest(asked: Given, fails: Callable[[Given], bool]) -> Given:
+    """Leave out events, one after the other, as long as what is left still fails."""
+    for name, events in asked.arrivals.items():
+        for event in events:
+            rest = [other for other in asked.arrivals[name] if other is not event]
+            fewer = replace(asked, arrivals={**asked.arrivals, name: rest})
+            if fails(fewer):
+                asked = fewer
+    return asked

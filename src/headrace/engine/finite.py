@@ -246,7 +246,8 @@ class _Run:
     def _known_us(self) -> int:
         """Return the time below which nothing more will come; an input that has ended holds nothing back."""
         going_on = [orderer for orderer, left in zip(self._orderers, self._left, strict=True) if left]
-        return min(orderer.frontier_us() for orderer in going_on or self._orderers)
+        known_us = min(orderer.frontier_us() for orderer in going_on or self._orderers)
+        return max(known_us, self._frontier_us)  # the last input to end may have been ahead of the others
 
     def _advance(self, frontier_us: int) -> None:
         if frontier_us == self._frontier_us:
