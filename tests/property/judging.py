@@ -58,7 +58,7 @@ def _told(given: Given, wrong: Callable[[Given], str | None]) -> str | None:
         return f"{type(fault).__name__}: {fault}"
 
 
-def ask(sql: str, asked: Given, reference: dict[str, list[Row]] | None) -> list[Row]:
+def ask(sql: str, asked: Given, reference: dict[str, list[Row]] | None = None) -> list[Row]:
     """Return the rows that the engine gives."""
     answer = query_in_pieces(
         sql, asked.events, policy=asked.policy, reference=reference or {}, cuts=asked.cuts
