@@ -3,7 +3,7 @@
     python -m benchmarks.engine [ROWS]
 
 Bids come as batches of 100,000 rows in memory, in order of time, as slices with their frontier; nothing is
-read or written. Polars has all rows at once, and may use what a stream cannot know. Both must give as many rows.
+read or written. Polars has all rows at once, and may use what a stream cannot know. Both give as many rows.
 Figures are medians of three runs in turn; what carries over is the ratio.
 """
 

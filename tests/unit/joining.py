@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
+from headrace.engine.joins.reference import Reference
 from headrace.engine.operator import FOREVER_US, Slice
 from headrace.engine.program import Program
-from headrace.engine.reference import Reference
 from headrace.events.batch import ORIGIN, TIME, Batch
 from headrace.events.formats.json import from_rows, rows
 from headrace.sql.bind import bind

@@ -19,7 +19,7 @@ from headrace.engine.operators.analytic import AnalyticFunctions
 from headrace.engine.operators.project import project
 from headrace.engine.row_error import RowError
 from headrace.engine.snapshot import decode, encode
-from headrace.engine.stretches import cover
+from headrace.engine.windows.stretches import cover
 from headrace.errors import DataError
 from headrace.events.formats.json import rows
 from headrace.models.aggregate import PythonAggregate

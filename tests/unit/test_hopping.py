@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.engine.operator import FOREVER_US, Slice
-from headrace.engine.panes import Panes
+from headrace.engine.windows.panes import Panes
 from headrace.errors import QueryError
 from headrace.sql.plan import AggregateCall, ColumnRef, Hopping, Snapshot
 from headrace.sql.windows import ALIGNMENT_US

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.engine import pairs
+from headrace.engine.joins import pairs
 from headrace.engine.operator import FOREVER_US, Slice
 from headrace.engine.operators.join import StreamJoin
 from headrace.engine.operators.qualify import qualify

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.engine import pairs
+from headrace.engine.joins import pairs
+from headrace.engine.joins.reference import Reference
 from headrace.engine.operators.qualify import qualify
 from headrace.engine.operators.reference_join import ReferenceLookup
-from headrace.engine.reference import Reference
 from headrace.engine.row_error import RowError
 from headrace.errors import DataError
 from headrace.events.batch import ORIGIN, TIME

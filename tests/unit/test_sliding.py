@@ -10,9 +10,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from headrace.engine import stretches
 from headrace.engine.operators import aggregate_sliding
 from headrace.engine.row_error import RowError
+from headrace.engine.windows import stretches
 from headrace.errors import DataError
 from headrace.models.aggregate import PythonAggregate
 from headrace.sql.plan import Sliding

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from headrace.engine.reference import Reference
+from headrace.engine.joins.reference import Reference
 from headrace.engine.timestamps import read as read_datetimes
 from headrace.errors import DataError, UserError, did_you_mean
 from headrace.events.batch import POLARS_FAULTS, Batch

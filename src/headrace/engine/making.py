@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from headrace.engine.joins.reference import Reference
 from headrace.engine.operator import Operator
 from headrace.engine.operators.aggregate import aggregate_operator
 from headrace.engine.operators.analytic import AnalyticFunctions
@@ -15,7 +16,6 @@ from headrace.engine.operators.match import PatternMatch
 from headrace.engine.operators.project import project
 from headrace.engine.operators.qualify import qualify
 from headrace.engine.operators.reference_join import ReferenceLookup
-from headrace.engine.reference import Reference
 from headrace.events.batch import Batch
 from headrace.models.aggregate import UserAggregate
 from headrace.models.scorer import Scorer

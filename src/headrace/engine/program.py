@@ -14,9 +14,12 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import polars as pl
+
 from headrace.clock import Clock, SystemClock
 from headrace.engine.alignment import align
 from headrace.engine.fingerprint import fingerprint
+from headrace.engine.joins.reference import Reference
 from headrace.engine.making import (
     Parts,
     Stateful,
@@ -26,10 +29,9 @@ from headrace.engine.making import (
     sources,
     transformation_for,
 )
-from headrace.engine.operator import FOREVER_US, Operator, Slice, State
+from headrace.engine.operator import FOREVER_US, Operator, Slice, State, StateValue
 from headrace.engine.operators.effect import Failure, run_effect
 from headrace.engine.operators.union import union
-from headrace.engine.reference import Reference
 from headrace.engine.row_error import RowError
 from headrace.engine.snapshot import decode, encode
 from headrace.errors import Fatal, UserError
@@ -85,6 +87,11 @@ class Program:
         self._states = run.states
         return results
 
+    @property
+    def holds(self) -> bool:
+        """Whether rows are kept that time may bring something out of."""
+        return any(map(_holds, self._states.values()))
+
     def snapshot(self) -> bytes:
         """Return what `restore` needs to go on from here in another process."""
         return encode({"plan": self._plan.fingerprint, "states": self._states})
@@ -98,7 +105,7 @@ class Program:
         if saved.get("plan") != self._plan.fingerprint:
             raise UserError(
                 "the query has changed since its state was saved, and the state does not fit the new one. "
-                "Go on with the old query, or start the job from the beginning, from a time, or from now"
+                "Go on with the old query, or let go of the state to start anew"
             )
         self._states = {place: state for place, state in states.items() if isinstance(state, Mapping)}
 
@@ -231,6 +238,14 @@ class _Run:
         self._results.score_ns += self._clock.monotonic_ns() - began
         self._results.failures += result.failures
         return result.batch
+
+
+def _holds(value: StateValue) -> bool:
+    if isinstance(value, Batch | pl.DataFrame):
+        return value.height > 0
+    if isinstance(value, Mapping):
+        return any(map(_holds, value.values()))
+    return isinstance(value, list | tuple) and any(map(_holds, value))
 
 
 def _origin(batch: Batch | None, row: int) -> int | None:

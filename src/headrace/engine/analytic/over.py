@@ -17,7 +17,7 @@ from headrace.engine.analytic.function import Events, keys_of
 from headrace.engine.analytic.lookback import Flags, Lookback, Numbers
 from headrace.engine.expressions import Planes
 from headrace.engine.planes import occurring
-from headrace.engine.stretches import cover
+from headrace.engine.windows.stretches import cover
 from headrace.events.batch import TIME, Batch, ValueType
 from headrace.models.aggregate import UserAggregate
 from headrace.sql.plan import AnalyticCall, Expression

@@ -8,10 +8,10 @@ from typing import Final, cast
 
 import polars as pl
 
-from headrace.engine.grouping import END, Grouping
 from headrace.engine.operator import FOREVER_US, NEVER_US, Slice, State
-from headrace.engine.panes import PANE, Panes
-from headrace.engine.stretches import cover
+from headrace.engine.windows.grouping import END, Grouping
+from headrace.engine.windows.panes import PANE, Panes
+from headrace.engine.windows.stretches import cover
 from headrace.errors import QueryError
 from headrace.events.batch import TIME, Batch
 from headrace.limits import MAX_BATCH_ROWS, MAX_WINDOWS_OF_EVENT

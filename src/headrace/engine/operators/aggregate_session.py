@@ -13,11 +13,11 @@ from typing import Final, cast
 import numpy as np
 import polars as pl
 
-from headrace.engine.grouping import END, Grouping
-from headrace.engine.keys import Keys
 from headrace.engine.operator import Slice, State
 from headrace.engine.planes import planes_among
-from headrace.engine.sessions import Events, Mask, Numbers, SessionWindows
+from headrace.engine.windows.grouping import END, Grouping
+from headrace.engine.windows.keys import Keys
+from headrace.engine.windows.sessions import Events, Mask, Numbers, SessionWindows
 from headrace.events.batch import TIME, Batch
 from headrace.models.aggregate import UserAggregate
 from headrace.sql import plan

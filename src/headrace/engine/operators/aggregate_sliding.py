@@ -13,9 +13,9 @@ from typing import Final, cast
 import numpy as np
 import polars as pl
 
-from headrace.engine.grouping import END, Grouping
 from headrace.engine.operator import NEVER_US, Slice, State
-from headrace.engine.ranges import Ranges, Rows, grows, of_partials, of_rows, one_each
+from headrace.engine.windows.grouping import END, Grouping
+from headrace.engine.windows.ranges import Ranges, Rows, grows, of_partials, of_rows, one_each
 from headrace.events.batch import TIME, Batch, concat
 from headrace.models.aggregate import UserAggregate
 from headrace.sql import plan

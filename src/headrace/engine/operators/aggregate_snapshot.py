@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from headrace.engine.grouping import END, Grouping
 from headrace.engine.operator import Slice, State
+from headrace.engine.windows.grouping import END, Grouping
 from headrace.events.batch import TIME
 from headrace.models.aggregate import UserAggregate
 from headrace.sql import plan

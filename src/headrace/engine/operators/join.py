@@ -18,10 +18,10 @@ import polars as pl
 
 from headrace.engine.alignment import joined, rows_below, split
 from headrace.engine.expressions import Planes, RowError, evaluate
-from headrace.engine.join_keys import Keys
-from headrace.engine.join_times import FIRST, LAST, Reach
+from headrace.engine.joins.keys import Keys
+from headrace.engine.joins.pairs import LEFT, NO_PAIRS, RIGHT, Grouped, Matching, Times, pair_rows
+from headrace.engine.joins.times import FIRST, LAST, Reach
 from headrace.engine.operator import Slice, State, StateValue
-from headrace.engine.pairs import LEFT, NO_PAIRS, RIGHT, Grouped, Matching, Times, pair_rows
 from headrace.errors import DataError
 from headrace.events.batch import ORIGIN, TIME, Batch, Column, ValueType
 from headrace.sql.plan import Join

@@ -11,11 +11,11 @@ from typing import Final
 import polars as pl
 
 from headrace.engine.expressions import RowError, evaluate
-from headrace.engine.join_keys import Keys
+from headrace.engine.joins.keys import Keys
+from headrace.engine.joins.pairs import LEFT, NO_PAIRS, Grouped, Matching, pair_rows
+from headrace.engine.joins.reference import Reference
 from headrace.engine.operator import NEVER_US
 from headrace.engine.operators.qualify import qualify
-from headrace.engine.pairs import LEFT, NO_PAIRS, Grouped, Matching, pair_rows
-from headrace.engine.reference import Reference
 from headrace.errors import DataError
 from headrace.events.batch import TIME, Batch, concat
 from headrace.sql.plan import ReferenceJoin

@@ -1,0 +1,1 @@
+"""Joins: what rows meet, how long they are kept, and reference data."""

@@ -1,0 +1,1 @@
+"""Windows: groups, panes, sessions, and stretches of rows that overlap."""
