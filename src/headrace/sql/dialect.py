@@ -16,6 +16,7 @@ from sqlglot.tokenizer_core import TokenType
 from headrace.errors import QueryError, Span
 from headrace.sql import lexer
 from headrace.sql.lexer import span_of
+from headrace.sql.refusals import JOIN_ADVICE, TAILS
 from headrace.sql.syntax import ExpressionParser, place
 from headrace.sql.syntax_match import read_match
 
@@ -33,48 +34,6 @@ _CLAUSES: Final = (
     "NATURAL",
     "USING",
 )
-
-_JOIN_ADVICE: Final = "Write JOIN or LEFT JOIN with ON; for two streams bound the time with DATEDIFF."
-
-_TAILS: Final[dict[str, tuple[str, str]]] = {
-    "ORDER": (
-        "SELECT has no ORDER BY: the rows of a stream come in the order of their time",
-        "Inside a window, TopOne and CollectTop take an order: TopOne() OVER (ORDER BY ...).",
-    ),
-    **{
-        word: (
-            f"SELECT has no {word}: a stream has no end",
-            "Inside a window, CollectTop(n) OVER (ORDER BY ...) takes the first n rows.",
-        )
-        for word in ("LIMIT", "OFFSET", "FETCH")
-    },
-    "EXCEPT": (
-        "there is no EXCEPT in this language",
-        "LEFT JOIN the other stream and keep rows where it IS NULL.",
-    ),
-    "INTERSECT": ("there is no INTERSECT in this language", "JOIN the two streams instead."),
-    "INTO": ("INTO stands before FROM", "Write SELECT ... INTO output FROM input."),
-    "AS": (
-        "an alias stands right behind the name of its source",
-        "Write FROM input AS alias TIMESTAMP BY time.",
-    ),
-    "TIMESTAMP": (
-        "TIMESTAMP BY stands right behind the input that it is of",
-        "Write FROM input [AS alias] TIMESTAMP BY time, before JOIN, APPLY and WHERE.",
-    ),
-    "PARTITION": (
-        "PARTITION BY stands right behind the source that it is of",
-        "Write FROM input PARTITION BY key, before JOIN, APPLY and WHERE.",
-    ),
-    "WHERE": ("WHERE stands before GROUP BY, once", "Join conditions with AND; HAVING looks at groups."),
-    "GROUP": ("GROUP BY stands before HAVING, once", "Write WHERE ... GROUP BY ... HAVING ..."),
-    "HAVING": ("HAVING stands once", "Join conditions with AND."),
-    "APPLY": (
-        "APPLY needs CROSS or OUTER before it",
-        "Write CROSS APPLY GetArrayElements(column) AS element.",
-    ),
-    "NATURAL": ("there is no NATURAL JOIN in this language", _JOIN_ADVICE),
-}
 
 
 class Headrace(Dialect):
@@ -111,8 +70,8 @@ class Headrace(Dialect):
 
         def _wrong_tail(self) -> QueryError:
             word = self._curr.text.upper()
-            if self._curr.token_type is not TokenType.IDENTIFIER and word in _TAILS:
-                problem, advice = _TAILS[word]
+            if self._curr.token_type is not TokenType.IDENTIFIER and word in TAILS:
+                problem, advice = TAILS[word]
                 return self.error(problem, advice=advice)
             return self.missing("a clause or the next statement")
 
@@ -333,15 +292,15 @@ class Headrace(Dialect):
             second = self._next.text.upper() if self._next else ""
             match start.token_type:
                 case TokenType.COMMA:
-                    raise self.error("FROM takes one source", advice=_JOIN_ADVICE)
+                    raise self.error("FROM takes one source", advice=JOIN_ADVICE)
                 case TokenType.RIGHT | TokenType.FULL:
                     kind = start.text.upper()
-                    raise self.error(f"there is no {kind} JOIN in this language", advice=_JOIN_ADVICE)
+                    raise self.error(f"there is no {kind} JOIN in this language", advice=JOIN_ADVICE)
                 case TokenType.CROSS | TokenType.OUTER if second == "APPLY":
                     return self._apply()
                 case TokenType.CROSS | TokenType.OUTER:
                     kind = start.text.upper()
-                    raise self.error(f"there is no {kind} JOIN in this language", advice=_JOIN_ADVICE)
+                    raise self.error(f"there is no {kind} JOIN in this language", advice=JOIN_ADVICE)
                 case TokenType.INNER | TokenType.LEFT | TokenType.JOIN:
                     if start.token_type is not TokenType.JOIN:
                         self._advance()

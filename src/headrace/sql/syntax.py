@@ -20,6 +20,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 from headrace.errors import QueryError, Span, did_you_mean
 from headrace.limits import MAX_QUERY_DEPTH
 from headrace.sql.lexer import RESERVED, span_of
+from headrace.sql.refusals import REFUSED_OPERANDS, SIGN_ADVICE
 
 Node = TypeVar("Node", bound=exp.Expr)
 Read = TypeVar("Read")
@@ -61,30 +62,6 @@ _CALLABLE: Final = (TokenType.VAR, TokenType.IDENTIFIER, TokenType.LEFT, TokenTy
 #: What comes behind an item of a SELECT list.
 _BEHIND_ALIAS: Final = (TokenType.COMMA, TokenType.FROM, TokenType.INTO)
 
-_REFUSED: Final[dict[TokenType, tuple[str, str]]] = {
-    TokenType.SELECT: (
-        "a SELECT cannot stand inside an expression",
-        "Make it a WITH step and read that step in FROM.",
-    ),
-    TokenType.EXISTS: (
-        "EXISTS is not part of the language",
-        "Join with the other stream or with reference data.",
-    ),
-    TokenType.TRUE: (
-        "there is no TRUE in this language",
-        "A bit is 1 or 0: write 1, or [true] for a column.",
-    ),
-    TokenType.FALSE: (
-        "there is no FALSE in this language",
-        "A bit is 1 or 0: write 0, or [false] for a column.",
-    ),
-    TokenType.PARAMETER: (
-        "the language has no variables",
-        "Write the value itself, or a column's name without @.",
-    ),
-    TokenType.STAR: ("* stands only alone in a SELECT list or in COUNT(*)", ""),
-}
-
 #: Words that end an expression: what they follow wants an operand.
 _BEGINS_CLAUSE: Final = (
     TokenType.FROM,
@@ -94,12 +71,6 @@ _BEGINS_CLAUSE: Final = (
     TokenType.HAVING,
     TokenType.UNION,
 )
-
-_SIGN_ADVICE: Final = {
-    TokenType.AMP: "Conditions are joined with AND.",
-    TokenType.DPIPE: "Texts are joined with + or CONCAT, conditions with OR.",
-    TokenType.EQ: "Equality is one =.",
-}
 
 #: Characters of a misplaced token that an error shows.
 _TEXT_SHOWN: Final = 40
@@ -175,7 +146,7 @@ class ExpressionParser(Parser):
         """Return the error that `what` should stand here, with the nearest of `words` to what does."""
         if not self._curr:
             return self.error(f"{what} is missing at the end")
-        advice = _SIGN_ADVICE.get(self._curr.token_type, "")
+        advice = SIGN_ADVICE.get(self._curr.token_type, "")
         for token in (self._curr, self._prev):
             if not advice and token.token_type is TokenType.VAR and len(token.text) > 2:
                 advice = did_you_mean(token.text, words)
@@ -354,8 +325,8 @@ class ExpressionParser(Parser):
         callable_ = token.token_type in _CALLABLE and self._next.token_type is TokenType.L_PAREN
         if callable_ or token.token_type in (TokenType.VAR, TokenType.IDENTIFIER):
             return self._path(self._first_name())
-        if token.token_type in _REFUSED:
-            problem, advice = _REFUSED[token.token_type]
+        if token.token_type in REFUSED_OPERANDS:
+            problem, advice = REFUSED_OPERANDS[token.token_type]
             raise self.error(problem, advice=advice)
         if token.text.upper() not in RESERVED:
             raise self.missing("an expression")
