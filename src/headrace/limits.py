@@ -58,6 +58,9 @@ MAX_QUERY_NODES: Final = 50_000
 #: Calls of models and functions in one SELECT: each adds a hidden column and its condition.
 MAX_QUERY_CALLS: Final = 100
 
+#: What a job keeps, as it is saved: SQLite holds no value above 1 GB, and each commit writes it anew.
+MAX_STATE_BYTES: Final = 512 * 1024 * 1024
+
 #: Places for events in a pattern of MATCH_RECOGNIZE, its repeats written out: each may hold a partial match.
 MAX_PATTERN_EVENTS: Final = 1_000
 

@@ -287,13 +287,6 @@ def test_blocks_for_an_output_that_the_query_dropped_are_kept_and_named(bench):
 @pytest.mark.parametrize(
     ("sql", "said"),
     [
-        ("SELECT COUNT(*) AS n INTO rows FROM events GROUP BY TumblingWindow(second, 1)", "time windows are"),
-        ("SELECT LAG(n) OVER (LIMIT DURATION(second, 1)) AS m INTO rows FROM events", "OVER are"),
-        (
-            "SELECT a.n INTO rows FROM events a JOIN events b ON DATEDIFF(second, a, b) BETWEEN 0 AND 1",
-            "JOIN is",
-        ),
-        ("SELECT n INTO rows FROM events TIMESTAMP BY t OVER n", "TIMESTAMP BY ... OVER is"),
         (
             "SELECT GetMetadataPropertyValue(events, 'EventId') AS e INTO rows FROM events",
             "GetMetadataPropertyValue is",

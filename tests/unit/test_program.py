@@ -113,7 +113,7 @@ def test_the_same_query_laid_out_otherwise_takes_the_state_and_another_one_is_re
     first.advance({"a": part(3, (1, {"n": 1})), "b": part(3)})
     saved = first.snapshot()
     program(f"-- a note\n{JOINED.replace(' INTO', chr(10) + 'INTO')};").restore(saved)
-    with pytest.raises(UserError, match=r"query has changed since its state was saved.*start the job from"):
+    with pytest.raises(UserError, match=r"query has changed since its state was saved.*let go of the state"):
         program(JOINED.replace("AND 5", "AND 6")).restore(saved)
     with pytest.raises(Fatal, match="is damaged"):
         program(JOINED).restore(saved[:-1])

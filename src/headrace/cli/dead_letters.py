@@ -2,6 +2,8 @@
 
 retry puts the event back into the hub (its own partition) or the queue that it came from, once however often
 it is interrupted, and removes the letter. Every job that reads the hub sees the event again.
+
+A row that a job made of several events, in a window or join, can only be dropped.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from headrace.cli.show import (
 )
 from headrace.clock import SystemClock
 from headrace.errors import UserError
-from headrace.local.dead_letters import DeadLetter, DeadLetters
+from headrace.local.dead_letters import DEAD_ROW, DeadLetter, DeadLetters
 from headrace.local.hub import Hub
 from headrace.local.namespace import Namespace
 from headrace.local.queue import Queue
@@ -158,7 +160,7 @@ def _show(chosen: Iterator[list[DeadLetter]], letters: DeadLetters, arguments: a
 
 def _lines(letter: DeadLetter) -> list[str]:
     came = f"{letter.source_kind} '{letter.source}'"
-    came += f", message {letter.position}" if letter.source_kind == "queue" else _place(letter)
+    came += _place(letter)
     job = f"job {letter.job}, " if letter.job else ""
     return [
         f"{letter.id}  {job}{came}; {count_text(letter.attempts, 'attempt')}, {time_text(letter.dead_us)}",
@@ -168,6 +170,11 @@ def _lines(letter: DeadLetter) -> list[str]:
 
 
 def _place(letter: DeadLetter) -> str:
+    match letter.source_kind:
+        case "queue":
+            return f", message {letter.position}"
+        case _ if letter.source_kind == DEAD_ROW:
+            return f", epoch {letter.partition}"
     return f", partition {letter.partition}, offset {letter.position}"
 
 
@@ -198,6 +205,11 @@ def _retry(namespace: Namespace, letters: DeadLetters, chosen: Iterator[list[Dea
         for page in chosen:
             for number, letter in enumerate(page):
                 tell(f"{count_text(retried + number, 'dead letter')} retried")
+                if letter.source_kind == DEAD_ROW:
+                    raise UserError(
+                        f"dead letter {letter.id} is a row that job '{letter.job}' made of several events: "
+                        "there is no event to put back. Drop it, and choose the others by --source"
+                    )
                 if letter.source_kind == "hub":
                     if letter.source not in hubs:
                         hub = Hub.open(namespace.hubs_folder, letter.source)

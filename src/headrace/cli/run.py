@@ -13,6 +13,7 @@ from typing import Any
 from headrace.cli.main import complain, unexpected
 from headrace.cli.options import add_json, add_project, plain
 from headrace.engine.job import Instance
+from headrace.engine.keeping import STATE_TASK
 from headrace.errors import HeadraceError, UserError
 from headrace.local.namespace import Namespace
 from headrace.local.progress import Progress
@@ -27,6 +28,11 @@ def add(verbs: Any) -> None:
     parser.add_argument("jobs", nargs="*", metavar="JOB", help="the jobs to run (default: all)")
     parser.add_argument(
         "--until-end", action="store_true", help="end when the inputs have been read to the end"
+    )
+    parser.add_argument(
+        "--forget-state",
+        action="store_true",
+        help="first drop what the jobs keep in windows, joins and patterns; they go on at their positions",
     )
     parser.add_argument("--instance", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
@@ -50,6 +56,8 @@ def _supervise(project: Project, jobs: list[str], arguments: argparse.Namespace)
     with run_of(project, jobs, until_end=arguments.until_end, say=_note) as running:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: running.supervisor.stop())
+        if arguments.forget_state:
+            _forget(Progress(running.namespace), jobs)
         before = {job: Progress(running.namespace).counts(job) for job in jobs}
         running.start()
         for job in jobs:
@@ -66,6 +74,12 @@ def _supervise(project: Project, jobs: list[str], arguments: argparse.Namespace)
                 + ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in count.items())
             )
     return exit_code
+
+
+def _forget(progress: Progress, jobs: list[str]) -> None:
+    for job in jobs:
+        dropped = progress.forget_state(job, STATE_TASK)
+        _note(f"job {job}: {'its state was dropped' if dropped else 'it has saved no state'}")
 
 
 def _since(before: dict[str, int], now: dict[str, int]) -> dict[str, int]:

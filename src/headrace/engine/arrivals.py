@@ -90,8 +90,8 @@ NOTHING: Final = Arrivals({}, [], (), (), ())
 class Arranger:
     """Makes batches of polls, with one decoder an input, since the events of one input look alike.
 
-    With a `policy` it judges the times of events, and keeps the watermark of each partition, which `begin` sets
-    to where the last commit left it. Without one it leaves that to an orderer, and numbers events on and on.
+    With a `policy` it judges the times of events, and keeps the watermark of each partition, which `begin`
+    sets to where the last commit left it. Without one it leaves that to an orderer, and numbers on and on.
     """
 
     def __init__(self, script: Script, policy: Policy | None = POLICY) -> None:

@@ -1,8 +1,9 @@
-"""What a running job cannot do yet, though `headrace.query` can: refused by name, never silently wrong."""
+"""What a running job cannot do, though `headrace.query` can: refused by name, never silently wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import Final
 
 from headrace.errors import QueryError, Span
 from headrace.sql.plan import (
@@ -22,31 +23,61 @@ from headrace.sql.plan import (
     children,
 )
 
+_FINITE: Final = "headrace.query runs this query on finite data."
 
-def check_runnable(script: Script) -> None:
-    """Raise QueryError, at its place, for the first thing in `script` that a running job cannot do yet."""
+
+def check_runnable(script: Script, queues: Collection[str]) -> None:
+    """Raise QueryError, at its place, for the first thing in `script` that a running job cannot do.
+
+    `queues` are the inputs whose messages have no order that windows and joins could go by.
+    """
+    for node in _nodes(script):
+        if found := _not_yet(node):
+            what, span = found
+            problem = f"{what} not available yet in a running job"
+            raise QueryError(problem, script.text, span, advice=_FINITE)
+    queue = next((name for name in script.inputs if name in queues), None)
+    if queue is None:
+        return
+    for node in _nodes(script):
+        if found := _state(node):
+            what, span = found
+            problem = f"{what} no messages of a queue, and input '{queue}' is one: they have no order in time"
+            advice = "Publish them to a hub, and let this job read that one."
+            raise QueryError(problem, script.text, span, advice=advice)
+
+
+def _nodes(script: Script) -> Iterator[Expression | Relation]:
     parts: tuple[Step | Output, ...] = (*script.steps, *script.outputs)
     for part in parts:
-        for what, span in _not_yet(part.relation):
-            advice = "headrace.query runs this query on finite data."
-            raise QueryError(f"{what} not available yet in a running job", script.text, span, advice=advice)
+        yield from _all(part.relation)
 
 
-def _not_yet(node: Expression | Relation) -> Iterator[tuple[str, Span]]:
+def _all(node: Expression | Relation) -> Iterator[Expression | Relation]:
+    yield node
+    for child in children(node):
+        yield from _all(child)
+
+
+def _not_yet(node: Expression | Relation) -> tuple[str, Span] | None:
+    match node:
+        case ReferenceJoin():
+            return "JOIN with reference data is", node.span
+        case ColumnRef() if node.name.endswith(METADATA):
+            return "GetMetadataPropertyValue is", node.span
+    return None
+
+
+def _state(node: Expression | Relation) -> tuple[str, Span] | None:
     match node:
         case Aggregate():
-            yield "time windows are", node.span
+            return "time windows take", node.span
         case Analytic():
-            yield "functions with OVER are", node.span
+            return "functions with OVER take", node.span
         case Join():
-            yield "JOIN is", node.span
-        case ReferenceJoin():
-            yield "JOIN with reference data is", node.span
+            return "JOIN takes", node.span
         case Match():
-            yield "MATCH_RECOGNIZE is", node.span
+            return "MATCH_RECOGNIZE takes", node.span
         case Scan() if node.over:
-            yield "TIMESTAMP BY ... OVER is", node.span
-        case ColumnRef() if node.name.endswith(METADATA):
-            yield "GetMetadataPropertyValue is", node.span
-    for child in children(node):
-        yield from _not_yet(child)
+            return "TIMESTAMP BY ... OVER takes", node.span
+    return None

@@ -160,6 +160,17 @@ class Tasks:
             self._progress.save_probe(self._job, task.name, task.offset, poll.next_offset)
         return poll
 
+    def quiet(self, now_us: int) -> dict[str, dict[int, int]]:
+        """Return how far time has come, by input and partition, where all that was read is committed."""
+        offsets: dict[str, dict[int, int]] = {}
+        for task in self.owned:
+            offsets.setdefault(task.input, {})[task.partition] = task.offset
+        return {
+            name: floors
+            for name, places in offsets.items()
+            if (floors := self._sources[name].quiet_since(places, now_us))
+        }
+
     def killer(self, poll: Poll) -> bool:
         """Tell whether `poll` is a single event that killed its reader when it was read alone."""
         task = self._task(poll)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import apsw
 
@@ -34,6 +34,11 @@ _GET = """
 SELECT job, source_kind, source, partition, position, body, reason, detail, attempts, first_us, dead_us, id
 FROM dead_letter WHERE id = ?
 """
+
+
+#: The kind of source of a row that failed and comes from no one event: its source is the job that made it,
+#: its partition the epoch, and its body the row as JSON.
+DEAD_ROW: Final = "row"
 
 
 class DeadLetter(NamedTuple):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from headrace.connect.hub import HubSettings
 from headrace.connect.table import TableSettings
+from headrace.engine.timeline import keeps_state
 from headrace.errors import HeadraceError, UserError, did_you_mean
 from headrace.local.hub import Hub
 from headrace.names import checked_name
@@ -112,7 +113,7 @@ def _checked_job(loaded: Loaded, name: str) -> JobCheck:
     job.outputs = {key: _whole_place(loaded, "outputs", key) for key in outputs}
     job.functions = list(script.functions)
     job.problems += _key_problems(script, job)
-    _explain(project, job)
+    _explain(project, job, script)
     return job
 
 
@@ -150,8 +151,30 @@ def _key_columns(place: Place) -> dict[str, str | None]:
 # --- how it runs ------------------------------------------------------------------------------------------
 
 
-def _explain(project: Project, job: JobCheck) -> None:
+def _explain(project: Project, job: JobCheck, script: Script) -> None:
     """Say how the job's work is cut, and what about it may surprise."""
+    if keeps_state(script):
+        _explain_state(project, job)
+    else:
+        _explain_tasks(project, job)
+    written = {str(place) for place in job.outputs.values()}
+    for place in job.inputs.values():
+        if place is not None and str(place) in written:
+            job.notes.append(f"it reads and writes {place}: what it writes comes back to it")
+
+
+def _explain_state(project: Project, job: JobCheck) -> None:
+    places = [place for place in job.inputs.values() if place is not None]
+    for place in places:
+        _partitions(project, job, place)  # for its note
+    read = " and ".join(map(str, places))
+    job.runs.append(f"as 1 task that reads all of {read}: windows, joins, OVER and patterns keep state")
+    waiting = project.jobs[job.name].instances - 1
+    if waiting:
+        job.notes.append(f"{waiting} of {waiting + 1} instances wait to take over when the first one dies")
+
+
+def _explain_tasks(project: Project, job: JobCheck) -> None:
     instances = project.jobs[job.name].instances
     who = "1 instance" if instances == 1 else f"{instances} instances"
     tasks = 0
@@ -171,10 +194,6 @@ def _explain(project: Project, job: JobCheck) -> None:
                 tasks += instances
     if tasks < instances:
         job.notes.append(f"{instances - tasks} of {instances} instances will have nothing to do")
-    written = {str(place) for place in job.outputs.values()}
-    for place in job.inputs.values():
-        if place is not None and str(place) in written:
-            job.notes.append(f"it reads and writes {place}: what it writes comes back to it")
 
 
 def _partitions(project: Project, job: JobCheck, place: Place) -> int:

@@ -36,7 +36,7 @@ def opened_job(project: Project, namespace: Namespace, job: str, instance: int) 
         for name in dict.fromkeys(output.name for output in script.outputs):
             sinks[name] = sink = open_sink(namespace, name, project.outputs[name])
             stack.callback(sink.close)
-        yield OpenJob(job, Program(script, functions), sources, sinks)
+        yield OpenJob(job, Program(script, functions), sources, sinks, project.job(job).policy)
 
 
 def open_source(namespace: Namespace, name: str, settings: InputSettings, owner: str) -> Source:

@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from headrace.connect.queue import QueueSettings
 from headrace.engine.runnable import check_runnable
 from headrace.errors import UserError, did_you_mean
 from headrace.project.running import run_of
@@ -123,7 +124,8 @@ class Project:
     def runnable_script(self, job: str) -> Script:
         """Do what `script` does, and raise `QueryError` for what a running job cannot do yet."""
         script = self.script(job)
-        check_runnable(script)
+        queues = [name for name, settings in self.inputs.items() if isinstance(settings, QueueSettings)]
+        check_runnable(script, queues)
         return script
 
     def query_text(self, job: str) -> str:

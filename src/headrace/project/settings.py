@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -11,7 +11,8 @@ from headrace.connect.console import ConsoleSettings
 from headrace.connect.hub import HubSettings
 from headrace.connect.queue import QueueSettings
 from headrace.connect.table import TableSettings
-from headrace.limits import MAX_INSTANCES
+from headrace.events.watermark import Policy
+from headrace.limits import MAX_INSTANCES, MAX_LATE_DAYS
 
 InputSettings = HubSettings | QueueSettings
 OutputSettings = TableSettings | QueueSettings | HubSettings | ConsoleSettings
@@ -38,11 +39,22 @@ class FunctionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A job: its query as a file or in place, and the number of processes that run it."""
+    """A job: its query as a file or in place, and the number of processes that run it.
+
+    The others are its policy for events that TIMESTAMP BY finds late or out of order.
+    """
 
     query: str | None = None
     sql: str | None = None
     instances: Annotated[int, msgspec.Meta(ge=1, le=MAX_INSTANCES)] = 1
+    late_seconds: Annotated[float, msgspec.Meta(ge=0, le=MAX_LATE_DAYS * 86_400)] = 5
+    out_of_order_seconds: Annotated[float, msgspec.Meta(ge=0, le=MAX_LATE_DAYS * 86_400)] = 0
+    out_of_order_action: Literal["adjust", "drop"] = "adjust"
+
+    @property
+    def policy(self) -> Policy:
+        """What becomes of events that come late or out of order."""
+        return Policy(self.late_seconds, self.out_of_order_seconds, self.out_of_order_action)
 
 
 class ProjectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

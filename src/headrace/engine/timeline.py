@@ -1,0 +1,149 @@
+"""Where a job with state stands in time: its inputs in order, and a program that is run up to the slowest.
+
+Time passes with the events, and where a partition is quiet with the clock: a hub that says of a partition
+that nothing more will be stamped before now lets windows close that no event would have closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import polars as pl
+
+from headrace.engine.arrivals import Arrivals, Piece, Rejected
+from headrace.engine.making import is_stateless
+from headrace.engine.operator import NEVER_US, Slice, State
+from headrace.engine.orderer import Orderer
+from headrace.engine.program import Program, Results
+from headrace.engine.snapshot import decode, encode
+from headrace.errors import Fatal, UserError
+from headrace.events.batch import DTYPES, ORIGIN, TIME, Batch, ValueType
+from headrace.events.watermark import Policy
+from headrace.sql.plan import Scan, Script, scans
+
+#: How far time has come for each quiet partition of each input.
+Ticks = Mapping[str, Mapping[int, int]]
+
+_INPUTS: Final = "inputs"
+_PROGRAM: Final = "program"
+
+
+def keeps_state(script: Script) -> bool:
+    """Tell whether something of the events before is kept, so that they must be read in order of time."""
+    return not is_stateless(script) or any(scan.over for scan in scans(script))
+
+
+class Timeline:
+    """A program with state and the orderers of its inputs; `partitions` is how many each input has."""
+
+    def __init__(self, program: Program, partitions: Mapping[str, int], policy: Policy) -> None:
+        self._program, self._partitions = program, partitions
+        by_input = {scan.input: scan for scan in scans(program.script)}
+        self._orderers = {
+            name: _orderer(by_input[name], program.script, policy, partitions[name]) for name in partitions
+        }
+        self._frontier_us = NEVER_US
+        self.next_number = 0
+
+    @property
+    def frontier_us(self) -> int:
+        """The time up to which everything was run."""
+        return self._frontier_us
+
+    @property
+    def holds(self) -> bool:
+        """Whether anything would come of time alone."""
+        return self._program.holds or any(orderer.waits for orderer in self._orderers.values())
+
+    def add(self, arrivals: Arrivals) -> list[Rejected]:
+        """Put events in order; returns those that have no place in time."""
+        if arrivals.polls:
+            self.next_number = arrivals.first + arrivals.events
+        return [reject for piece in arrivals.pieces for reject in self._add(piece)]
+
+    def pass_time(self, ticks: Ticks) -> None:
+        """Learn how far time has come where nothing did."""
+        for name, floors in ticks.items():
+            for partition, floor_us in floors.items():
+                self._orderers[name].pass_time(floor_us, partition)
+
+    def advance(self, first: int) -> Results:
+        """Run the program up to the slowest partition; raises RowError.
+
+        Rows of events before number `first` come from none that can be named any more.
+        """
+        before_us = self._frontier_us
+        frontier_us = min(orderer.frontier_us() for orderer in self._orderers.values())
+        if frontier_us <= before_us:
+            return Results()
+        self._frontier_us = frontier_us
+        slices = {
+            name: _since(orderer.take(frontier_us), before_us, first)
+            for name, orderer in self._orderers.items()
+        }
+        return self._program.advance(slices)
+
+    def snapshot(self) -> dict[str, bytes]:
+        """Return, in parts, what `restore` needs to go on from here."""
+        inputs: State = {name: orderer.state for name, orderer in self._orderers.items()}
+        own: State = {"frontier_us": self._frontier_us, "next_number": self.next_number, "inputs": inputs}
+        return {_INPUTS: encode(own), _PROGRAM: self._program.snapshot()}
+
+    def restore(self, parts: Mapping[str, bytes]) -> None:
+        """Go on from a snapshot. Raises UserError if another plan wrote it, Fatal if it is damaged."""
+        if _PROGRAM not in parts or _INPUTS not in parts:
+            raise Fatal(f"the saved state is damaged: of its parts only {', '.join(parts)} are there")
+        self._program.restore(parts[_PROGRAM])
+        own: Mapping[str, Any] = decode(parts[_INPUTS])
+        for name, orderer in self._orderers.items():
+            state = own["inputs"][name]
+            if len(state["partitions"]) != self._partitions[name]:
+                raise UserError(
+                    f"input '{name}' had {len(state['partitions'])} partitions when the state was saved, and "
+                    f"has {self._partitions[name]} now: its hub was made anew"
+                )
+            orderer.restore(state)
+        self._frontier_us, self.next_number = own["frontier_us"], own["next_number"]
+
+    def _add(self, piece: Piece) -> list[Rejected]:
+        orderer, poll = self._orderers[piece.poll.input], piece.poll
+        before = _copied(orderer.state)
+        dropped = orderer.add(piece.batch, piece.arrival_us, poll.partition)
+        if dropped is None:
+            return []
+        origins = piece.batch.frame[ORIGIN]
+        reasons = dict(dropped.select(ORIGIN, "reason").iter_rows())
+        whole = ~origins.is_in(list(reasons))
+        if whole.sum() != piece.batch.height - dropped.height:
+            # An event's rows stay or go together.
+            orderer.restore(before)
+            again = Piece(poll, piece.batch.filter(whole), piece.arrival_us.filter(whole))
+            return [*(Rejected(*item) for item in reasons.items()), *self._add(again)]
+        return [Rejected(*item) for item in reasons.items()]
+
+
+def _orderer(scan: Scan, script: Script, policy: Policy, partitions: int) -> Orderer:
+    # Without TIMESTAMP BY an event's time is its arrival, so that none is late.
+    own = None if scan.timestamp is None else policy
+    return Orderer(own, scan.over, script.text, partitions=partitions)
+
+
+def _copied(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state of an orderer as it is now: the batches that wait are in a list that grows."""
+    partitions: Sequence[Sequence[Any]] = state["partitions"]
+    return {"partitions": [[*rest, list(waiting)] for *rest, waiting in partitions]}
+
+
+def _since(part: Slice, before_us: int, first: int) -> Slice:
+    """Return a slice that begins at a frontier, in which only the events from `first` on are numbered."""
+    if part.batch is None:
+        return part
+    frame = part.batch.frame
+    if frame[ORIGIN].min() < first:  # type: ignore[operator]
+        frame = frame.with_columns(pl.when(pl.col(ORIGIN) >= first).then(pl.col(ORIGIN)))
+    if frame[TIME].to_physical()[0] < before_us:
+        # A policy that was made more patient since lets in what is earlier than all that was told already.
+        before = pl.lit(before_us, pl.Int64).cast(DTYPES[ValueType.DATETIME])
+        frame = frame.with_columns(pl.max_horizontal(TIME, before))
+    return Slice(Batch(frame, part.batch.columns), part.frontier_us)
