@@ -2,8 +2,19 @@
 
 import pytest
 
+from headrace.errors import QueryError
 from headrace.sql.bind import bind
-from headrace.sql.plan import AllColumns, ColumnRef, Filter, Item, Project, Scan, StepRef, Union
+from headrace.sql.plan import (
+    AllColumns,
+    ColumnRef,
+    Filter,
+    Item,
+    Project,
+    Scan,
+    StepRef,
+    Union,
+    qualified,
+)
 from tests.unit.plan_text import script_text, text
 
 
@@ -208,3 +219,24 @@ def test_spans_do_not_count_when_plans_are_compared():
     assert one.relation == two.relation
     assert isinstance(one.relation, Project)
     assert not isinstance(one.relation.source, Filter)
+
+
+def test_a_column_that_reference_data_at_hand_have_not_is_the_streams():
+    script = bind(
+        "SELECT id, name FROM src s JOIN sites ON s.k = sites.k", references={"sites": {"k", "Site"}}
+    )
+    [output] = script.outputs
+    assert [item.expression.name for item in output.relation.items] == [
+        qualified("s", "id"),
+        qualified("s", "name"),
+    ]
+
+
+def test_a_column_that_both_could_have_must_be_told_apart():
+    with pytest.raises(QueryError, match="several sources"):
+        bind("SELECT site FROM src s JOIN sites ON s.k = sites.k", references={"sites": {"k", "Site"}})
+
+
+def test_an_output_may_be_spread_by_a_column_that_it_does_not_write():
+    [output] = bind("SELECT id INTO out1 PARTITION BY k INTO 2 FROM src").outputs
+    assert (output.partition.keys, output.partition.count) == ((ColumnRef("k"),), 2)

@@ -123,7 +123,7 @@ def query_in_pieces(
         functions=called.scorers,
         aggregates=called.aggregates,
         inputs=batches,
-        references=references,
+        references={name: data.columns for name, data in references.items()},
     )
     if with_steps:
         steps = (Output(step_output(step.name), StepRef(step.name)) for step in script.steps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlglot import exp
 
@@ -27,14 +27,15 @@ def bind(
     functions: Collection[str] = (),
     aggregates: Collection[str] = (),
     inputs: Collection[str] | None = None,
-    references: Collection[str] = (),
+    references: Collection[str] | Mapping[str, Collection[str]] = (),
     outputs: Collection[str] | None = None,
 ) -> Script:
     """Return the bound plan of a script, calls of functions and models hoisted into Effects.
 
     `functions` are the declared Python functions and models, `aggregates` the user aggregates; `inputs`,
     `references` (reference data) and `outputs` the declared names, where None takes any. Raises QueryError,
-    with the place, for whatever the script gets wrong.
+    with the place, for whatever the script gets wrong. With the columns of reference data in `references` a
+    column that they have not need not be told apart from theirs.
     """
     names = Names(
         text,
@@ -43,6 +44,7 @@ def bind(
         Declared(outputs),
         Declared(aggregates),
         Declared(references),
+        reference_columns=references if isinstance(references, Mapping) else {},
     )
     try:
         return hoisted(_script(names))
@@ -139,7 +141,7 @@ def _output(names: Names, binder: QueryBinder, statement: exp.Expr) -> Output:
     query = binder.query(statement)
     partition = None
     if into is not None and into.args.get("partition_keys"):
-        scope = Scope((Source(name, query.columns),))
+        scope = Scope((Source(name, None),))
         keys, shards = into.args["partition_keys"], into.args.get("shards")
         partition = bound_partition(names, ExpressionBinder(names, scope, clause="timestamp"), keys, shards)
     return Output(names.find_output(name, where), query.relation, partition, place(statement))

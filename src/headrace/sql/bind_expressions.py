@@ -243,7 +243,7 @@ class ExpressionBinder:
         named = self._scope.source(name)
         if named is not None and not having:
             return WholeRow(named.name, place(identifier))
-        possible = having or [source for source in sources if source.columns is None]
+        possible = having or [source for source in sources if source.may_have(name)]
         if len(possible) > 1:
             written = " or ".join(f"{source.name}.{name}" for source in possible)
             problem = f"several sources could have a column '{name}'"

@@ -240,7 +240,10 @@ class SourceBinder:
         declared = self._names.references.find(table.this.name) or ""
         self._names.used_references[declared] = None
         columns = self.tables.get(declared.casefold())
-        return _Part(Source(called, columns, "reference", behind=table.this.name), table, reference=declared)
+        at_hand = self._names.reference_columns.get(declared)
+        seen = None if at_hand is None else frozenset(map(str.casefold, at_hand))
+        source = Source(called, columns, "reference", behind=table.this.name, seen=seen)
+        return _Part(source, table, reference=declared)
 
     def _partition(self, table: exp.Expr, source: Source) -> Partition | None:
         written = table.args.get("partition_keys")

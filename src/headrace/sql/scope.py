@@ -22,7 +22,8 @@ class Source:
     """A source of a SELECT: its alias, or else its name, and its columns.
 
     `scan` is the input that it is read from, where it is one. `behind` is the name that FROM gives beside
-    an alias: it is no name of the source.
+    an alias: it is no name of the source. `seen` are the folded names of the columns of reference data at
+    hand, None where none are.
     """
 
     name: str
@@ -30,10 +31,15 @@ class Source:
     kind: Literal["stream", "reference", "elements"] = "stream"
     scan: Scan | None = None
     behind: str = ""
+    seen: frozenset[str] | None = None
 
     def called(self, name: str) -> bool:
         """Return whether `name` is this source."""
         return name.casefold() == self.name.casefold()
+
+    def may_have(self, name: str) -> bool:
+        """Return whether the data may have a column `name`, if it is not known what columns they have."""
+        return self.columns is None and (self.seen is None or name.casefold() in self.seen)
 
     def column(self, name: str) -> str | None:
         """Return the known column called `name`, as it is spelled there; None if there is none."""
@@ -116,7 +122,8 @@ class Declared:
 class Names:
     """A script's text with its declared names, and what of them the script has used so far.
 
-    `functions` are scalar functions and models, `aggregates` user aggregates, `references` reference data.
+    `functions` are scalar functions and models, `aggregates` user aggregates, `references` reference data,
+    of which `reference_columns` holds the columns of those at hand.
     """
 
     text: str
@@ -127,6 +134,7 @@ class Names:
     references: Declared = field(default_factory=lambda: Declared(()))
     used_inputs: dict[str, None] = field(default_factory=dict)
     used_functions: dict[str, None] = field(default_factory=dict)
+    reference_columns: Mapping[str, Collection[str]] = field(default_factory=dict)
     used_references: dict[str, None] = field(default_factory=dict)
 
     def error(self, problem: str, where: exp.Expr | Span, advice: str = "") -> QueryError:

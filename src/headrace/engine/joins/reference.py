@@ -19,6 +19,11 @@ class Reference:
     starts_us: tuple[int, ...]
     batches: tuple[Batch, ...]
 
+    @property
+    def columns(self) -> frozenset[str]:
+        """The names of all columns that occur."""
+        return frozenset(column.name for batch in self.batches for column in batch.columns)
+
     @staticmethod
     def of(batch: Batch) -> Reference:
         """Return reference data that never change."""
