@@ -1,11 +1,12 @@
 """The job loop, in this process: what is read, what is written, what is set aside."""
 
 import json
+import uuid
 
 import pytest
 
 from headrace.engine.job import Instance
-from headrace.errors import DataError, Fatal, QueryError, Transient, UserError
+from headrace.errors import DataError, Fatal, Transient, UserError
 from headrace.local.dead_letters import DeadLetters
 from headrace.local.hub import Hub
 from headrace.local.namespace import Namespace
@@ -284,18 +285,23 @@ def test_blocks_for_an_output_that_the_query_dropped_are_kept_and_named(bench):
     assert bench.progress.outbox_lines("job") == ["instance-0"]
 
 
-@pytest.mark.parametrize(
-    ("sql", "said"),
-    [
-        (
-            "SELECT GetMetadataPropertyValue(events, 'EventId') AS e INTO rows FROM events",
-            "GetMetadataPropertyValue is",
-        ),
-    ],
-)
-def test_what_a_running_job_cannot_do_yet_is_refused_at_its_place(bench, sql, said):
-    with pytest.raises(QueryError, match=f"{said} not available yet in a running job .line 1, column"):
-        bench.run(sql)
+def test_the_metadata_of_an_event_say_where_it_stands_and_what_it_was_published_with(bench):
+    sql = """SELECT id, GetMetadataPropertyValue(events, 'EventId') AS event,
+        GetMetadataPropertyValue(events, '[EventHub].[Offset]') AS at,
+        GetMetadataPropertyValue(events, '[EventHub].[PartitionId]') AS part,
+        GetMetadataPropertyValue(events, '[EventHub].[EnqueuedTimeUtc]') AS arrived,
+        GetMetadataPropertyValue(events, '[User].[site]') AS site, EventEnqueuedUtcTime AS enqueued
+        INTO rows FROM events"""
+    with bench.hub() as hub:
+        hub.publish_bodies(
+            [b"[]", b'{"id":"a"}', b'{"id":"b"}'], partition=1, properties=[None, {"site": "n"}, None]
+        )
+    bench.run(sql)
+    first, second = bench.rows().values()
+    assert (first["at"], second["at"], first["part"]) == (1, 2, 1)
+    assert first["arrived"] == first["enqueued"]
+    assert (first["site"], second["site"]) == ("n", None)
+    assert len({uuid.UUID(row["event"]) for row in (first, second)}) == 2
 
 
 def test_events_that_do_not_fit_their_create_table_become_dead_letters(bench):

@@ -57,7 +57,16 @@ class HubSource:
             return None
         found = self._hub.read(partition, offset, max_events=max_events, max_bytes=max_bytes)
         offsets = range(found.first_offset, found.next_offset)
-        return Poll(self._input, _Bodies(found), found.joined, found.enqueued_us, partition, offsets)
+        return Poll(
+            self._input,
+            _Bodies(found),
+            found.joined,
+            found.enqueued_us,
+            partition,
+            offsets,
+            identity=self._hub.identity,
+            properties=found.properties,
+        )
 
     def quiet_since(self, offsets: Mapping[int, int], now_us: int) -> dict[int, int]:
         """Return, for each partition that still ends at its offset, a time that no event will precede."""

@@ -23,7 +23,7 @@ class Poll:
     `bodies` are the payloads as published; `joined`, where known, is the same separated by newlines, no body
     holding one. `arrival_us` has the arrival time of each, in microseconds since 1970 UTC. `offsets` are the
     positions within `partition`: an integer per event, or the message id for a competing source, whose leases
-    are `leases`.
+    are `leases`. `properties` came beside the bodies; `identity` tells what was read from all else.
     """
 
     input: str
@@ -33,6 +33,8 @@ class Poll:
     partition: int
     offsets: Sequence[int]
     leases: Sequence[object] = ()
+    identity: str = ""
+    properties: Sequence[Mapping[str, str] | None] | None = None
 
     @property
     def size_bytes(self) -> int:

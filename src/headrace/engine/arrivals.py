@@ -14,6 +14,7 @@ import polars as pl
 
 from headrace.connect.source import Poll
 from headrace.engine.event_times import event_times, timing
+from headrace.engine.metadata import Metadata
 from headrace.engine.operator import FOREVER_US
 from headrace.engine.schema import conform
 from headrace.events.batch import DTYPES, ORIGIN, TIME, Batch, Column, ValueType, concat
@@ -98,6 +99,7 @@ class Arranger:
         # Made once: compiled expressions are kept by identity.
         self._timestamps = {name: timing(by) for name, by in timestamps(script).items()}
         self._tables = {table.input: table for table in script.tables}
+        self._metadata = Metadata(script)
         self._script = script.text
         self._decoders: dict[str, JsonDecoder] = {}
         self._watermarks_us: dict[tuple[str, int], int | None] = {}
@@ -131,7 +133,8 @@ class Arranger:
             decoded = self._decoded(poll)
             rejected += [Rejected(number + reject.origin, reject.reason) for reject in decoded.rejects]
             if decoded.batch.height:
-                arrived = _arrived(decoded.batch, poll, number, now_us)
+                described = self._metadata.added(decoded.batch, poll)
+                arrived = _arrived(described, poll, number, now_us)
                 times = self._times(poll, arrived)
                 if self._policy is None:
                     pieces.append(_piece(poll, arrived, times))

@@ -243,12 +243,13 @@ class Instance:
         letters = [self._letter(arrivals, origin, reason) for origin, reason in outcome.dead.items()]
         letters += [self._row_letter(number, row) for number, row in enumerate(outcome.dead_rows)]
         with self.clocks.stage("commit"):
+            state = {} if self._keeping is None else self._keeping.snapshot()
             with self._namespace.transaction() as tx:
                 crash_point("job.commit.begin")
                 self._ownership.check(tx)
                 self._tasks.save(tx, arrivals.polls, arrivals.watermarks_us)
                 if self._keeping is not None:
-                    self._keeping.save(tx)
+                    self._keeping.save(tx, state)
                 for poll in arrivals.polls:
                     if poll.leases:
                         self._competing_source(poll).finish(tx, poll)

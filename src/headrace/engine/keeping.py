@@ -73,10 +73,8 @@ class Keeping:
         for name, floors in ticks.items():
             self._ticks.setdefault(name, {}).update(floors)
 
-    def save(self, tx: Transaction) -> None:
-        """Within the commit: check that the state is still ours, and save what has changed of it."""
-        assert self._ownership is not None
-        self._ownership.check(tx)
+    def snapshot(self) -> dict[str, bytes]:
+        """Return what `save` takes; it is made before the commit, in which other processes wait."""
         parts = self._timeline.snapshot()
         size_bytes = sum(map(len, parts.values()))
         if size_bytes > MAX_STATE_BYTES:
@@ -84,6 +82,12 @@ class Keeping:
                 f"the state of job '{self._job}' takes {size_bytes:,} bytes, more than {MAX_STATE_BYTES:,}: "
                 "make windows shorter, bounds of joins closer or keys fewer"
             )
+        return parts
+
+    def save(self, tx: Transaction, parts: dict[str, bytes]) -> None:
+        """Within the commit: check that the state is still ours, and save what has changed of it."""
+        assert self._ownership is not None
+        self._ownership.check(tx)
         changed = {part: body for part, body in parts.items() if body != self._saved.get(part)}
         self._progress.save_state(tx, self._job, STATE_TASK, changed)
         self._saved = parts

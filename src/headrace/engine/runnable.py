@@ -7,10 +7,8 @@ from typing import Final
 
 from headrace.errors import QueryError, Span
 from headrace.sql.plan import (
-    METADATA,
     Aggregate,
     Analytic,
-    ColumnRef,
     Expression,
     Join,
     Match,
@@ -32,10 +30,9 @@ def check_runnable(script: Script, queues: Collection[str]) -> None:
     `queues` are the inputs whose messages have no order that windows and joins could go by.
     """
     for node in _nodes(script):
-        if found := _not_yet(node):
-            what, span = found
-            problem = f"{what} not available yet in a running job"
-            raise QueryError(problem, script.text, span, advice=_FINITE)
+        if isinstance(node, ReferenceJoin):
+            problem = "JOIN with reference data is not available yet in a running job"
+            raise QueryError(problem, script.text, node.span, advice=_FINITE)
     queue = next((name for name in script.inputs if name in queues), None)
     if queue is None:
         return
@@ -57,15 +54,6 @@ def _all(node: Expression | Relation) -> Iterator[Expression | Relation]:
     yield node
     for child in children(node):
         yield from _all(child)
-
-
-def _not_yet(node: Expression | Relation) -> tuple[str, Span] | None:
-    match node:
-        case ReferenceJoin():
-            return "JOIN with reference data is", node.span
-        case ColumnRef() if node.name.endswith(METADATA):
-            return "GetMetadataPropertyValue is", node.span
-    return None
 
 
 def _state(node: Expression | Relation) -> tuple[str, Span] | None:
