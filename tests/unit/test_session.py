@@ -140,6 +140,14 @@ def test_a_session_goes_on_behind_a_check_whose_row_was_given_before() -> None:
     )
 
 
+def test_a_session_that_was_cut_twice_within_its_timeout_is_one_that_goes_on() -> None:
+    # Slices without events in between, in which only some of what is known of a session is due.
+    window, times = "SessionWindow(second, 2, 2)", (18, 20, 20.999, 22.5, 23, 24.999)
+    expected = [(20, [18, 20]), (22, [20.999]), (24, [22.5, 23]), (26, [24.999])]
+    assert sessions(*times, window=window) == expected
+    assert sessions(*times, window=window, cuts=(18, 20, 20.999, 21.5, 21.999, 22.5, 23)) == expected
+
+
 @pytest.mark.parametrize("key", [None, 5, "x"])
 def test_an_event_joins_the_session_of_its_key_among_very_many_others(key: Any) -> None:
     keys = [None, *range(50), *map(str, range(50)), "x"]

@@ -138,6 +138,8 @@ class SessionAggregate:
         ended = (windows.ends_us < frontier_us)[of]
         # An event at the frontier may belong to the island of a window, even of one that a check has ended.
         goes_on = windows.last_us + self._window.timeout_us >= frontier_us
+        # That window has ended if there is a later one of its key, and the later one is enough to know.
+        goes_on[:-1] &= windows.keys[1:] != windows.keys[:-1]
         sessions = keys[windows.keys[goes_on]].with_columns(
             pl.Series(TIME, windows.last_us[goes_on]), pl.Series(_CHECK, windows.checks_us[goes_on])
         )
