@@ -8,7 +8,7 @@ import pytest
 
 from headrace.clock import SystemClock
 from headrace.local.browse import newest_messages
-from headrace.local.dead_letters import DeadLetter, DeadLetters
+from headrace.local.dead_letters import DEAD_ROW, DeadLetter, DeadLetters
 from headrace.local.hub import Hub
 from headrace.local.namespace import Namespace
 from headrace.local.queue import Queue
@@ -239,6 +239,18 @@ def test_retrying_puts_each_body_back_where_it_came_from(headrace, namespace, pa
     assert stored(papers) == [b"one", b"three"]
     assert [message.body for message in newest_messages(namespace, "work", limit=9)] == [b"two"]
     assert letters(namespace) == []
+
+
+def test_a_row_of_several_events_is_shown_and_dropped_but_not_retried(headrace, namespace, papers):
+    row = DeadLetter("copy", DEAD_ROW, "copy", 12, 0, b'{"n":1}', "thirteen is refused")
+    bury(namespace, row, hub_letter(1, b"one"))
+    assert "1  job copy, row 'copy', epoch 12; 1 attempt" in headrace("dead-letters").out
+    answer = headrace("dead-letters", "retry", "--all")
+    assert "retried 1 dead letter" in answer.out
+    assert "a row that a job made of several events cannot be retried" in answer.err
+    assert stored(papers) == [b"one"]
+    assert [letter.source_kind for letter in letters(namespace)] == [DEAD_ROW]
+    assert "dropped 1" in headrace("dead-letters", "drop", "--all").out
 
 
 @pytest.mark.parametrize("point", ["hub.publish.before_commit:2", "hub.publish.after_commit:2"])

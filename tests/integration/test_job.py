@@ -24,6 +24,10 @@ partitions = 2
 [inputs.work]
 kind = "queue"
 
+[inputs.sites]
+kind = "reference"
+path = "sites.csv"
+
 [outputs.work]
 kind = "queue"
 
@@ -302,6 +306,13 @@ def test_the_metadata_of_an_event_say_where_it_stands_and_what_it_was_published_
     assert first["arrived"] == first["enqueued"]
     assert (first["site"], second["site"]) == ("n", None)
     assert len({uuid.UUID(row["event"]) for row in (first, second)}) == 2
+
+
+def test_events_are_looked_up_in_reference_data_of_the_project(bench):
+    (bench.folder / "sites.csv").write_text("id,site\na,north\n")
+    bench.publish({"id": "a"}, {"id": "b"})
+    bench.run("SELECT e.id, s.site INTO rows FROM events e LEFT JOIN sites s ON e.id = s.id")
+    assert bench.rows() == {"a": {"site": "north"}, "b": {"site": None}}
 
 
 def test_events_that_do_not_fit_their_create_table_become_dead_letters(bench):

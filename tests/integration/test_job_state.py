@@ -39,6 +39,9 @@ kind = "table"
 [functions.double]
 python = "functions.py:double"
 
+[functions.spread]
+python = "functions.py:Spread"
+
 [jobs.job]
 query = "job.sql"
 instances = 2
@@ -49,6 +52,14 @@ def double(value):
     if value == 13:
         raise ValueError("thirteen is refused")
     return value * 2
+
+class Spread:
+    def init(self):
+        self.values = []
+    def accumulate(self, value, timestamp):
+        self.values.append(value)
+    def compute_result(self):
+        return max(self.values) - min(self.values)
 """
 
 START_US = ManualClock().now_us()
@@ -222,6 +233,15 @@ def test_looking_back_goes_on_behind_a_restart(bench):
         bench.clock.us = START_US + second * SECOND_US
     bench.run_for(sql, 20)
     assert bench.counts() == {"1": None, "2": 1, "3": 2}
+
+
+def test_an_aggregate_of_the_project_goes_on_behind_a_restart(bench):
+    sql = COUNTS.replace("COUNT(*)", "uda.spread(s)")
+    for second in (2, 4, 9, 13):
+        bench.publish(second)
+        bench.run_for(sql, 0.2)
+    bench.run_for(sql, 20)
+    assert bench.counts() == {at(10): 7, at(20): 0}
 
 
 def test_rows_without_a_key_are_numbered_by_the_epoch_and_kept_each(bench):

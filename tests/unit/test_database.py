@@ -202,3 +202,16 @@ def test_a_file_that_was_removed_is_used_no_more_though_another_took_its_place(t
             use(database)
         with contextlib.closing(opened(folder / "notes.db")), pytest.raises(Fatal, match="moved or removed"):
             use(database)
+
+
+def test_a_file_of_an_earlier_format_is_brought_up_step_by_step(tmp_path):
+    path = tmp_path / "old.db"
+    Database(path, schema="CREATE TABLE one (n);", version=1).close()
+    upgrades = {1: "CREATE TABLE two (n);", 2: "CREATE TABLE three (n);"}
+    for _ in range(2):
+        opened = Database(path, schema="never", version=3, upgrades=upgrades)
+        with opened.read() as connection:
+            names = connection.execute("SELECT name FROM sqlite_schema ORDER BY name").get
+            assert connection.pragma("user_version") == 3
+        opened.close()
+    assert set(names) == {"one", "two", "three"}

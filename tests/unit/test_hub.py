@@ -394,3 +394,17 @@ def test_a_reader_of_another_program_sees_a_healthy_file(hub):
     hub.publish_bodies([b"a"] * 10)
     with contextlib.closing(sqlite3.connect(f"file:{hub._database.path}?mode=ro", uri=True)) as other:
         assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_quiet_partition_stamps_nothing_before_the_time_that_was_taken_for_over(tmp_path):
+    clock = ManualClock()
+    now_us = clock.now_us()
+    with Hub.create(tmp_path, "h", partitions=3, clock=clock) as hub:
+        hub.publish_bodies([b"a", b"b"], partition=1)
+        assert hub.quiet_since({0: 0, 1: 2, 2: 1}, now_us + 5) == {0: now_us + 5, 1: now_us + 5}
+        assert hub.quiet_since({1: 1}, now_us + 9) == {}
+        hub.publish_bodies([b"c"], partition=1, enqueued_us=[now_us + 1])
+        hub.publish_bodies([b"c"], partition=2)
+        assert hub.read(1, 2, max_events=9, max_bytes=99).enqueued_us.to_list() == [now_us + 5]
+        assert hub.read(2, 0, max_events=9, max_bytes=99).enqueued_us.to_list() == [now_us]
+        assert hub.quiet_since({1: 3}, now_us) == {1: now_us + 5}

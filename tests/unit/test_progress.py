@@ -263,3 +263,16 @@ def test_a_request_to_stop_stands_until_it_is_cleared(progress):
     assert progress.stop_requested("other") is None
     progress.clear_stop("job")
     assert progress.stop_requested("job") is None
+
+
+def test_the_state_of_a_task_is_kept_by_parts_until_it_is_forgotten(progress, namespace):
+    with namespace.transaction() as tx:
+        progress.save_state(tx, "job", "state", {"a": b"1", "b": b"2"})
+        progress.save_state(tx, "job", "other", {"a": b"9"})
+    with namespace.transaction() as tx:
+        progress.save_state(tx, "job", "state", {"b": b"3"})
+    assert progress.state("job", "state") == {"a": b"1", "b": b"3"}
+    assert progress.forget_state("job", "state")
+    assert not progress.forget_state("job", "state")
+    assert progress.state("job", "state") == {}
+    assert progress.state("job", "other") == {"a": b"9"}

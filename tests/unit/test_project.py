@@ -10,7 +10,9 @@ from headrace.connect.table import TableSettings
 from headrace.errors import QueryError, UserError
 from headrace.project import Project
 from headrace.project.checking import check_project
+from headrace.project.functions import load_function
 from headrace.project.places import find_place
+from headrace.project.settings import FunctionSettings
 from headrace.redaction import redacted
 
 WHOLE = """
@@ -71,7 +73,7 @@ def test_settings_are_read_from_a_file_or_its_folder(project):
         ("inputs = 3\n", "inputs: expected tables such as [inputs.something]"),
         ('[inputs]\na = "hub"\n', "inputs.a: expected a table, written [inputs.a]"),
         ("[inputs.a]\n", "inputs.a.kind is missing: expected one of hub, queue"),
-        ('[inputs.a]\nkind = "hubb"\n', "inputs.a.kind: expected one of hub, queue, found 'hubb'"),
+        ('[inputs.a]\nkind = "hubb"\n', "inputs.a.kind: expected one of hub, queue, reference, found 'hubb'"),
         ('[inputs.a]\nkind = "hubb"\n', "Did you mean 'hub'?"),
         ('[inputs.a]\nkind = "table"\n', "inputs.a.kind: expected one of hub, queue"),
         ('[inputs.a]\nkind = "hub"\npartitons = 2\n', "inputs.a.partitons: no such setting"),
@@ -294,3 +296,50 @@ def test_a_key_column_that_the_query_does_not_write_is_found_where_the_query_nam
     )
     found = check.jobs[0].problems
     assert (found == []) if problem is None else (problem in found[0])
+
+
+AGGREGATE = """
+class Spread:
+    def accumulate(self, value, timestamp):
+        pass
+    def compute_result(self):
+        return 0
+"""
+
+
+def test_a_class_of_the_file_that_accumulates_is_an_aggregate_and_its_file_is_not_run_to_tell(tmp_path):
+    (tmp_path / "headrace.toml").write_text(
+        '[inputs.a]\nkind = "hub"\n[outputs.b]\nkind = "console"\n'
+        '[functions.spread]\npython = "f.py:Spread"\n'
+        '[jobs.j]\nsql = "SELECT uda.spread(v) AS s INTO b FROM a GROUP BY TumblingWindow(second, 1)"\n'
+    )
+    (tmp_path / "f.py").write_text(AGGREGATE + "raise SystemExit\n")
+    loaded = Project.load(tmp_path)
+    assert loaded.aggregates == ["spread"]
+    assert loaded.script("j").functions == ("spread",)
+
+
+def test_an_aggregate_that_comes_from_elsewhere_is_refused_when_it_is_loaded(tmp_path):
+    (tmp_path / "f.py").write_text(AGGREGATE.replace("Spread", "Base") + "class Spread(Base):\n    pass\n")
+    with pytest.raises(UserError, match="must be a class of that file, with its accumulate"):
+        load_function(tmp_path, "spread", FunctionSettings(python="f.py:Spread"))
+
+
+def test_reference_data_that_cannot_be_read_is_a_problem_of_the_settings(tmp_path):
+    (tmp_path / "headrace.toml").write_text(
+        '[inputs.a]\nkind = "reference"\npath = "no.csv"\n[inputs.b]\nkind = "reference"\n'
+    )
+    problems = check_project(tmp_path).problems
+    assert len(problems) == 2
+    assert "cannot read" in problems[0]
+    assert problems[1].startswith("inputs.b.path is missing")
+
+
+def test_a_job_with_state_runs_as_one_task_and_the_check_says_who_waits(tmp_path):
+    (tmp_path / "headrace.toml").write_text(
+        '[inputs.a]\nkind = "hub"\n[outputs.b]\nkind = "console"\n[jobs.j]\ninstances = 3\n'
+        'sql = "SELECT COUNT(*) AS n INTO b FROM a GROUP BY TumblingWindow(second, 1)"\n'
+    )
+    [job] = check_project(tmp_path).jobs
+    assert job.runs == ["as 1 task that reads all of hub 'a': windows, joins, OVER and patterns keep state"]
+    assert job.notes == ["2 of 3 instances wait to take over when the first one dies"]

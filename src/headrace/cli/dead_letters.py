@@ -173,7 +173,7 @@ def _place(letter: DeadLetter) -> str:
     match letter.source_kind:
         case "queue":
             return f", message {letter.position}"
-        case _ if letter.source_kind == DEAD_ROW:
+        case kind if kind == DEAD_ROW:
             return f", epoch {letter.partition}"
     return f", partition {letter.partition}, offset {letter.position}"
 
@@ -198,24 +198,24 @@ def _retry(namespace: Namespace, letters: DeadLetters, chosen: Iterator[list[Dea
     A hub knows an event that it was given before by the letter's id and attempts, so it comes first and the
     removal after it: a death in between doubles nothing. A queue is in the letter's own transaction.
     """
-    retried = 0
+    retried = left = 0
     with contextlib.ExitStack() as stack:
         tell = stack.enter_context(waiting())
         hubs: dict[str, Hub] = {}
-        for page in chosen:
+        for letters_of_page in chosen:
+            page = [letter for letter in letters_of_page if letter.source_kind != DEAD_ROW]
+            left += len(letters_of_page) - len(page)
             for number, letter in enumerate(page):
                 tell(f"{count_text(retried + number, 'dead letter')} retried")
-                if letter.source_kind == DEAD_ROW:
-                    raise UserError(
-                        f"dead letter {letter.id} is a row that job '{letter.job}' made of several events: "
-                        "there is no event to put back. Drop it, and choose the others by --source"
-                    )
                 if letter.source_kind == "hub":
                     if letter.source not in hubs:
                         hub = Hub.open(namespace.hubs_folder, letter.source)
                         hubs[letter.source] = stack.enter_context(hub)
                     _publish(hubs[letter.source], letter)
             retried += _finish(namespace, letters, page)
+    if left:
+        rows = "a row that a job made" if left == 1 else f"{left:,} rows that jobs made"
+        note(f"{rows} of several events cannot be retried, only dropped: there is no event to put back")
     return retried
 
 

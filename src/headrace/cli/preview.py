@@ -103,7 +103,14 @@ def _of_project(
 ) -> Previewed:
     """Return a job of the project, with the newest events of the inputs that no file is given for."""
     text = project.query_text(job)
-    script = bind(text, functions=project.functions, inputs=[*project.inputs, *inputs], references=references)
+    script = bind(
+        text,
+        functions=project.functions,
+        aggregates=project.aggregates,
+        inputs=[*project.streams, *inputs],
+        references=[*project.references, *references],
+    )
+    files = {name: project.folder / str(project.references[name].path) for name in script.references}
     for name in script.inputs:
         if name not in inputs:
             place = find_place(project, name, ("hub", "queue"), "to take events of")
@@ -113,7 +120,7 @@ def _of_project(
     functions = {
         name: load_function(project.folder, name, project.functions[name]) for name in script.functions
     }
-    return Previewed(text, functions, inputs, references)
+    return Previewed(text, functions, inputs, {**files, **references})
 
 
 def _files(given: Sequence[str], option: str) -> dict[str, Rows]:

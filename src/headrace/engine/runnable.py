@@ -1,9 +1,8 @@
-"""What a running job cannot do, though `headrace.query` can: refused by name, never silently wrong."""
+"""What a running job cannot do, though `headrace.query` can: refused at its place, never silently wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Final
 
 from headrace.errors import QueryError, Span
 from headrace.sql.plan import (
@@ -13,7 +12,6 @@ from headrace.sql.plan import (
     Join,
     Match,
     Output,
-    ReferenceJoin,
     Relation,
     Scan,
     Script,
@@ -21,33 +19,22 @@ from headrace.sql.plan import (
     children,
 )
 
-_FINITE: Final = "headrace.query runs this query on finite data."
-
 
 def check_runnable(script: Script, queues: Collection[str]) -> None:
-    """Raise QueryError, at its place, for the first thing in `script` that a running job cannot do.
+    """Raise QueryError, at its place, for what needs an order in time if an input of `script` has none.
 
-    `queues` are the inputs whose messages have no order that windows and joins could go by.
+    `queues` are these inputs.
     """
-    for node in _nodes(script):
-        if isinstance(node, ReferenceJoin):
-            problem = "JOIN with reference data is not available yet in a running job"
-            raise QueryError(problem, script.text, node.span, advice=_FINITE)
     queue = next((name for name in script.inputs if name in queues), None)
     if queue is None:
         return
-    for node in _nodes(script):
+    parts: tuple[Step | Output, ...] = (*script.steps, *script.outputs)
+    for node in (node for part in parts for node in _all(part.relation)):
         if found := _state(node):
             what, span = found
             problem = f"{what} no messages of a queue, and input '{queue}' is one: they have no order in time"
             advice = "Publish them to a hub, and let this job read that one."
             raise QueryError(problem, script.text, span, advice=advice)
-
-
-def _nodes(script: Script) -> Iterator[Expression | Relation]:
-    parts: tuple[Step | Output, ...] = (*script.steps, *script.outputs)
-    for part in parts:
-        yield from _all(part.relation)
 
 
 def _all(node: Expression | Relation) -> Iterator[Expression | Relation]:

@@ -59,6 +59,7 @@ def check_project(path: Path, jobs: Sequence[str] = ()) -> ProjectCheck:
         if f"jobs.{name}" not in loaded.broken:
             project.job(name)
     check.problems += _function_problems(loaded)
+    check.problems += _reference_problems(loaded)
     check.jobs = [_checked_job(loaded, name) for name in project.jobs if name in jobs or not jobs]
     return check
 
@@ -71,6 +72,16 @@ def _function_problems(loaded: Loaded) -> Iterator[str]:
             load_function(loaded.project.folder, name, settings)
         except HeadraceError as error:
             yield _under(f"functions.{name}", error)
+
+
+def _reference_problems(loaded: Loaded) -> Iterator[str]:
+    for name in loaded.project.references:
+        if f"inputs.{name}" in loaded.broken:
+            continue
+        try:
+            loaded.project.reference(name)
+        except HeadraceError as error:
+            yield _under(f"inputs.{name}", error)
 
 
 def _under(path: str, error: Exception) -> str:

@@ -11,35 +11,38 @@ from headrace.connect.queue import QueueSettings, QueueSink, QueueSource, open_q
 from headrace.connect.sink import Sink
 from headrace.connect.source import Source
 from headrace.connect.table import TableSettings, TableSink
+from headrace.engine.given import functions_of
 from headrace.engine.job import OpenJob
 from headrace.engine.program import Program
 from headrace.local.namespace import Namespace
 from headrace.local.table import Table
 from headrace.project.functions import load_function
 from headrace.project.project import Project
-from headrace.project.settings import InputSettings, OutputSettings
+from headrace.project.settings import OutputSettings, StreamSettings
 
 
 @contextlib.contextmanager
 def opened_job(project: Project, namespace: Namespace, job: str, instance: int) -> Iterator[OpenJob]:
     """Open all that `job` uses, for one of its instances, and close it at the end."""
     script = project.runnable_script(job)
-    functions = {
-        name: load_function(project.folder, name, project.functions[name]) for name in script.functions
-    }
+    called = functions_of(
+        {name: load_function(project.folder, name, project.functions[name]) for name in script.functions}
+    )
+    references = {name: project.reference(name) for name in script.references}
+    program = Program(script, called.scorers, aggregates=called.aggregates, references=references)
     with contextlib.ExitStack() as stack:
         sources: dict[str, Source] = {}
         for name in script.inputs:
-            sources[name] = source = open_source(namespace, name, project.inputs[name], f"{job}/{instance}")
+            sources[name] = source = open_source(namespace, name, project.streams[name], f"{job}/{instance}")
             stack.callback(source.close)
         sinks: dict[str, Sink] = {}
         for name in dict.fromkeys(output.name for output in script.outputs):
             sinks[name] = sink = open_sink(namespace, name, project.outputs[name])
             stack.callback(sink.close)
-        yield OpenJob(job, Program(script, functions), sources, sinks, project.job(job).policy)
+        yield OpenJob(job, program, sources, sinks, project.job(job).policy)
 
 
-def open_source(namespace: Namespace, name: str, settings: InputSettings, owner: str) -> Source:
+def open_source(namespace: Namespace, name: str, settings: StreamSettings, owner: str) -> Source:
     """Open an input; `owner` is who holds the leases of a competing one."""
     match settings:
         case HubSettings():

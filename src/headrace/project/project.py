@@ -31,8 +31,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from headrace.connect.queue import QueueSettings
+from headrace.engine.given import reference_of
+from headrace.engine.joins.reference import Reference
 from headrace.engine.runnable import check_runnable
 from headrace.errors import UserError, did_you_mean
+from headrace.project.functions import defines_aggregate
 from headrace.project.running import run_of
 from headrace.project.settings import (
     INPUT_KINDS,
@@ -43,6 +46,8 @@ from headrace.project.settings import (
     OutputSettings,
     ProjectSettings,
     PublishSettings,
+    ReferenceSettings,
+    StreamSettings,
 )
 from headrace.project.values import convert, expanded, section
 from headrace.sql.bind import bind
@@ -108,6 +113,28 @@ class Project:
         """The folder that the paths in the settings start from."""
         return self.file.parent
 
+    @property
+    def streams(self) -> dict[str, StreamSettings]:
+        """The inputs that events come from."""
+        return {k: s for k, s in self.inputs.items() if not isinstance(s, ReferenceSettings)}
+
+    @property
+    def references(self) -> dict[str, ReferenceSettings]:
+        """The inputs that events are looked up in."""
+        return {k: s for k, s in self.inputs.items() if isinstance(s, ReferenceSettings)}
+
+    @property
+    def aggregates(self) -> list[str]:
+        """The functions that are classes which aggregate."""
+        return [name for name, own in self.functions.items() if defines_aggregate(self.folder, own)]
+
+    def reference(self, name: str) -> Reference:
+        """Load reference data. Raises `UserError` or `DataError` for a file that cannot be read."""
+        settings = self.references[name]
+        if not settings.path:
+            raise UserError(f"inputs.{name}.path is missing: expected a JSON, CSV or Parquet file")
+        return reference_of(name, self.folder / settings.path)
+
     def job(self, name: str) -> JobSettings:
         """Return a job's settings. Raises `UserError` with the nearest name."""
         if name not in self.jobs:
@@ -119,7 +146,15 @@ class Project:
     def script(self, job: str) -> Script:
         """Read and bind a job's query. Raises `QueryError` at its place, `UserError` for settings."""
         text = self.query_text(job)
-        return bind(text, functions=self.functions, inputs=self.inputs, outputs=self.outputs)
+        aggregates = self.aggregates
+        return bind(
+            text,
+            functions=[name for name in self.functions if name not in aggregates],
+            aggregates=aggregates,
+            inputs=self.streams,
+            references=list(self.references),
+            outputs=self.outputs,
+        )
 
     def runnable_script(self, job: str) -> Script:
         """Do what `script` does, and raise `QueryError` for what a running job cannot do yet."""

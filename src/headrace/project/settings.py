@@ -14,11 +14,25 @@ from headrace.connect.table import TableSettings
 from headrace.events.watermark import Policy
 from headrace.limits import MAX_INSTANCES, MAX_LATE_DAYS
 
-InputSettings = HubSettings | QueueSettings
+
+class ReferenceSettings(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="reference", tag_field="kind"
+):
+    """``kind = "reference"``: rows that events are looked up in, of the JSON, CSV or Parquet file `path`."""
+
+    path: str | None = None
+
+
+StreamSettings = HubSettings | QueueSettings
+InputSettings = StreamSettings | ReferenceSettings
 OutputSettings = TableSettings | QueueSettings | HubSettings | ConsoleSettings
 
 #: The connectors, by the word that `kind` has.
-INPUT_KINDS: Final[dict[str, type[InputSettings]]] = {"hub": HubSettings, "queue": QueueSettings}
+INPUT_KINDS: Final[dict[str, type[InputSettings]]] = {
+    "hub": HubSettings,
+    "queue": QueueSettings,
+    "reference": ReferenceSettings,
+}
 OUTPUT_KINDS: Final[dict[str, type[OutputSettings]]] = {
     "table": TableSettings,
     "queue": QueueSettings,
