@@ -118,12 +118,12 @@ def _block(language: str, lines: Iterable[str]) -> str:
 
 def _in_python(example: Example) -> str:
     """Return an example that hands over metadata, which no block of events can."""
-    called = {"readings": [dict(event) for event in example.events]}
-    metadata = {"readings": [dict(record) for record in example.metadata]}
+    events = "\n".join(f"        {_written(event)}," for event in example.events)
+    metadata = ", ".join(_written(record) for record in example.metadata)
     code = [
         "import headrace as hr\n",
-        f"events = {called}",
-        f"metadata = {metadata}",
+        f'events = {{\n    "readings": [\n{events}\n    ]\n}}',
+        f'metadata = {{"readings": [{metadata}]}}',
         f'sql = """\n{example.query}\n"""',
         'print(*hr.query(sql, events, metadata=metadata)["output"], sep="\\n")',
     ]
