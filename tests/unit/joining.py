@@ -43,7 +43,7 @@ def found(
 
     With `saved` the state is written and read between slices.
     """
-    script = bind(sql, references=references or {})
+    script = bind(sql, references=list(references or ()))
     program = Program(script, {}, references=references)
     result: list[Event] = []
     streams = {name: timed(sorted(events, key=lambda event: event["t"])) for name, events in inputs.items()}
