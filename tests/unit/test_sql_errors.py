@@ -79,6 +79,12 @@ REFUSED = {
         ("SELECT a FROM src «GROUP BY a»", "needs a time window", "TumblingWindow"),
         ("SELECT a FROM src «GROUP BY a, DATEADD(second, 1, System.Timestamp())»", "needs a time window"),
         (
+            "SELECT a FROM src GROUP BY a, «TumblngWindow(second, 1)»",
+            "no window TumblngWindow",
+            "'TumblingWindow'",
+        ),
+        ("SELECT a FROM src GROUP BY a, «Sesion(second, 1, 5)» OVER (PARTITION BY a)", "'Session'"),
+        (
             "SELECT COUNT(*) FROM src GROUP BY TumblingWindow(day, 1), «HoppingWindow(hour, 2, 1)»",
             "one window",
             "Windows(",

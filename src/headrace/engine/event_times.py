@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
 
 import polars as pl
 
 from headrace.engine.expressions import Planes, RowError, evaluate
 from headrace.events.batch import DTYPES, Batch, ValueType
 from headrace.sql.plan import Cast, Expression
+
+_NEVER: Final = datetime(9999, 1, 1)
 
 
 def timing(timestamp: Expression) -> Expression:
@@ -17,10 +21,16 @@ def timing(timestamp: Expression) -> Expression:
 
 
 def event_times(time: Expression, batch: Batch, script: str) -> pl.Series:
-    """Return what `time`, made by `timing`, is for each event: a datetime, or NULL where there is none."""
+    """Return what `time`, made by `timing`, is for each event: a datetime, or NULL where there is none.
+
+    The year 9999 is no time: it stands for "never", and windows and joins end later than their events.
+    """
     [planes] = forgiving([time], batch, script)
-    none = pl.repeat(None, batch.height, dtype=DTYPES[ValueType.DATETIME], eager=True)
-    return planes.get(ValueType.DATETIME, none)
+    times = planes.get(ValueType.DATETIME)
+    if times is None:
+        return pl.repeat(None, batch.height, dtype=DTYPES[ValueType.DATETIME], eager=True)
+    never = times >= _NEVER
+    return times.set(never, None) if never.any() else times
 
 
 def forgiving(expressions: Sequence[Expression], batch: Batch, script: str) -> list[Planes]:

@@ -8,11 +8,13 @@ from typing import Final
 
 from sqlglot import exp
 
+from headrace.errors import QueryError, did_you_mean
 from headrace.sql.catalogue import find_entry
 from headrace.sql.durations import (
     call_name,
     duration_parts,
     is_call,
+    is_call_node,
     is_system,
     length_us,
     named_lengths,
@@ -33,6 +35,13 @@ _LENGTHS: Final[dict[str, tuple[str, ...]]] = {
     "SESSION": ("TIMEOUT", "MAXDURATION"),
 }
 _KINDS: Final = {spelling: kind for kind in _LENGTHS for spelling in (kind, f"{kind}WINDOW")}
+
+#: What a misspelt window may have been meant to be.
+_SPELLINGS: Final = (
+    *(f"{kind.capitalize()}Window" for kind in _LENGTHS),
+    *map(str.capitalize, _LENGTHS),
+    "Windows",
+)
 
 _NAMES: Final = {
     "DURATION": "the size of a window",
@@ -71,7 +80,7 @@ class WindowBinder:
             advice = "Windows(window, window, ...) holds several windows."
             raise self._names.error("GROUP BY takes one window", windows[1], advice)
         if not windows and not instants:
-            raise self._names.error("GROUP BY needs a time window", node, _ADVICE)
+            raise self._no_window(parts, node)
         if windows:
             bound = self._windows(windows[0])
             keys = [part for part in parts if part is not windows[0]]
@@ -79,6 +88,16 @@ class WindowBinder:
             bound = (Snapshot(),)
             keys = [part for part in parts if part not in instants]
         return Group(bound, tuple(keys))
+
+    def _no_window(self, parts: Sequence[exp.Expr], node: exp.Expr) -> QueryError:
+        """Return the error of a GROUP BY without a window; a misspelt one is what is shown."""
+        for part in parts:
+            call = part.this if isinstance(part, exp.Window) else part
+            if not is_call_node(call) or find_entry(call_name(call)):
+                continue
+            if advice := did_you_mean(call_name(call), _SPELLINGS):
+                return self._names.error(f"there is no window {call.this.name}", call, advice)
+        return self._names.error("GROUP BY needs a time window", node, _ADVICE)
 
     def _windows(self, node: exp.Expr) -> tuple[Window, ...]:
         if not is_call(node, "Windows"):
