@@ -118,7 +118,7 @@ CUTS = [
 def streams(random: Random, names: tuple[str, ...] = ("src",), most: int = 14) -> Given:
     """Streams of these names under one policy, cut in one way."""
     policy = tolerance(random)
-    counts = [most, most, most, most * 2 // 3, most // 2, most // 4, 1, 0]
+    counts = [most * 4, most, most, most * 2 // 3, most // 2, most // 4, 1, 0]
     made = {name: arrivals(random, policy, random.choice(counts)) for name in names}
     return Given(made, policy, random.choice(CUTS))
 
