@@ -38,6 +38,7 @@ class HubSource:
     """Reads a hub's partitions."""
 
     kind = "hub"
+    ends = False
 
     def __init__(self, input_name: str, hub: Hub) -> None:
         self._input, self._hub = input_name, hub
@@ -67,6 +68,10 @@ class HubSource:
             identity=self._hub.identity,
             properties=found.properties,
         )
+
+    def offset_at(self, partition: int, time_us: int) -> int:
+        """Return the first offset enqueued at or after a time, the partition's end if there is none."""
+        return self._hub.offset_at(partition, time_us)
 
     def quiet_since(self, offsets: Mapping[int, int], now_us: int) -> dict[int, int]:
         """Return, for each partition that still ends at its offset, a time that no event will precede."""

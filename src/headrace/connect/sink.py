@@ -1,9 +1,10 @@
-"""The contract of outputs: local ones are rows of the commit itself, remote ones are delivered after it.
+"""The contract of outputs: rows of the commit itself, bytes that it publishes, or blocks delivered after it.
 
 `prepare` does the work that needs no lock: it encodes the rows and sets aside those that cannot be written.
-A local sink then writes within the commit. The block of a remote sink is kept in the commit (the outbox) and
-delivered afterwards, in order, under a producer and a sequence that stay: a target that keeps them
-drops what it already has, so that the output is exactly once.
+A local sink then writes within the commit. A staged sink puts its bytes where they will stay and syncs them,
+and the commit says that they count; what no commit speaks of is swept. The block of a remote sink is kept in
+the commit (the outbox) and delivered afterwards, in order, under a producer and a sequence that stay: a target
+that keeps them drops what it already has, so that the output is exactly once.
 """
 
 from __future__ import annotations
@@ -65,6 +66,37 @@ class LocalSink(Protocol):
 
 
 @runtime_checkable
+class StagedSink(Protocol):
+    """An output of files, whose bytes are written and synced before the commit that publishes them.
+
+    Opened for one line of one job; a line has one owner at a time.
+    """
+
+    def resume(self) -> None:
+        """Sweep what an earlier process of this line staged and no commit published."""
+        ...
+
+    def prepare(self, rows: Rows) -> Prepared[bytes]:
+        """Encode the rows."""
+        ...
+
+    def stage(self, payload: bytes) -> int:
+        """Write and sync a payload behind what is published; returns what `publish` takes.
+
+        What was staged before and never published is overwritten. Raises Transient when the disk is full.
+        """
+        ...
+
+    def publish(self, tx: Transaction, staged: int) -> None:
+        """Within the commit: what was staged counts from now on."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+        ...
+
+
+@runtime_checkable
 class RemoteSink(Protocol):
     """An output outside the namespace."""
 
@@ -81,4 +113,4 @@ class RemoteSink(Protocol):
         ...
 
 
-Sink = LocalSink | RemoteSink
+Sink = LocalSink | StagedSink | RemoteSink

@@ -21,20 +21,23 @@ class Poll:
     """Events read together, in order.
 
     `bodies` are the payloads as published; `joined`, where known, is the same separated by newlines, no body
-    holding one. `arrival_us` has the arrival time of each, in microseconds since 1970 UTC. `offsets` are the
-    positions within `partition`: an integer per event, or the message id for a competing source, whose leases
-    are `leases`. `properties` came beside the bodies; `identity` tells what was read from all else.
+    holding one. `arrival_us` has the arrival time of each, in microseconds since 1970 UTC; where it is None
+    events arrive at the time that TIMESTAMP BY gives them, or else when they are read. `offsets` are the
+    positions within `partition`: an integer per event, ascending, or the message id for a competing source,
+    whose leases are `leases`. `behind` is where to read on, if that is not the last offset plus one.
+    `properties` came beside the bodies; `identity` tells what was read from all else.
     """
 
     input: str
     bodies: Sequence[bytes]
     joined: bytes | None
-    arrival_us: pl.Series
+    arrival_us: pl.Series | None
     partition: int
     offsets: Sequence[int]
     leases: Sequence[object] = ()
     identity: str = ""
     properties: Sequence[Mapping[str, str] | None] | None = None
+    behind: int | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -43,8 +46,8 @@ class Poll:
 
     @property
     def next_offset(self) -> int:
-        """The offset after the last event."""
-        return self.offsets[-1] + 1
+        """The offset to read on from."""
+        return self.offsets[-1] + 1 if self.behind is None else self.behind
 
 
 @runtime_checkable
@@ -54,6 +57,7 @@ class OrderedSource(Protocol):
     kind: str
     place: str  # the name of what it reads: the hub's, not the input's
     partitions: int
+    ends: bool  # whether it is whole once it has been read to its end, as files are: then time runs out
 
     def begin(self, partition: int) -> int:
         """Return the offset of the oldest event that is still there."""
@@ -65,6 +69,13 @@ class OrderedSource(Protocol):
 
     def poll(self, partition: int, offset: int, max_events: int, max_bytes: int) -> Poll | None:
         """Return events from `offset` on, None when there are none yet."""
+        ...
+
+    def offset_at(self, partition: int, time_us: int) -> int:
+        """Return an offset before which nothing arrived at or after a time; the end if all arrived earlier.
+
+        A source that does not know when its events arrived returns the oldest offset.
+        """
         ...
 
     def quiet_since(self, offsets: Mapping[int, int], now_us: int) -> dict[int, int]:

@@ -136,6 +136,8 @@ class Arranger:
                 described = self._metadata.added(decoded.batch, poll)
                 arrived = _arrived(described, poll, number, now_us)
                 times = self._times(poll, arrived)
+                if poll.arrival_us is None and times is not None:
+                    arrived = _arriving(arrived, times)
                 if self._policy is None:
                     pieces.append(_piece(poll, arrived, times))
                 else:
@@ -203,15 +205,25 @@ def _piece(poll: Poll, arrived: Batch, times: pl.Series | None) -> Piece:
     return Piece(poll, Batch(frame, arrived.columns), arrived.frame[TIME].to_physical())
 
 
+def _arriving(batch: Batch, times: pl.Series) -> Batch:
+    """Return a batch in which events arrive at `times`, and those without one as they do now."""
+    arrival = pl.coalesce(times, TIME).alias(TIME)
+    return Batch(batch.frame.with_columns(arrival), batch.columns)
+
+
 def _arrived(batch: Batch, poll: Poll, first_number: int, now_us: int) -> Batch:
     """Return the decoded rows with their event's arrival time as TIME and the columns of the service."""
-    arrival = poll.arrival_us.gather(batch.frame[ORIGIN]).cast(DTYPES[ValueType.DATETIME])
+    processed = pl.lit(now_us, dtype=pl.Int64).cast(DTYPES[ValueType.DATETIME])
+    arrival = processed
+    if poll.arrival_us is not None:
+        arrival = pl.lit(poll.arrival_us.gather(batch.frame[ORIGIN]).cast(DTYPES[ValueType.DATETIME]))
     frame = batch.frame.with_columns(arrival.alias(TIME), pl.col(ORIGIN) + first_number)
     batch = Batch(frame, batch.columns)
     if not poll.leases:
-        processed = pl.lit(now_us, dtype=pl.Int64).cast(DTYPES[ValueType.DATETIME])
         batch = _with_default(batch, PROCESSED, ValueType.DATETIME, processed)
         batch = _with_default(batch, PARTITION, ValueType.BIGINT, pl.lit(poll.partition, dtype=pl.Int64))
+    if poll.arrival_us is None:
+        return batch
     return _with_default(batch, ENQUEUED, ValueType.DATETIME, pl.col(TIME))
 
 

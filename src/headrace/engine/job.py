@@ -299,7 +299,7 @@ class Instance:
             position=poll.offsets[index],
             body=poll.bodies[index],
             reason=reason,
-            first_us=int(poll.arrival_us[index]),
+            first_us=self._clock.now_us() if poll.arrival_us is None else int(poll.arrival_us[index]),
         )
 
     def _row_letter(self, number: int, row: DeadRow) -> DeadLetter:

@@ -62,18 +62,13 @@ class Metadata:
 def _places(poll: Poll) -> pl.Series:
     """Return where and when each event arrived, as the text of a record."""
     offsets = pl.Series(poll.offsets, dtype=pl.Int64)
-    arrived = poll.arrival_us.cast(DTYPES[ValueType.DATETIME]).dt.strftime(_ISO)
-    return pl.select(
-        pl.concat_str(
-            pl.lit('{"Offset":'),
-            offsets,
-            pl.lit(',"SequenceNumber":'),
-            offsets,
-            pl.lit(f',"PartitionId":{poll.partition},"EnqueuedTimeUtc":"'),
-            arrived,
-            pl.lit('"}'),
-        )
-    ).to_series()
+    partition = pl.lit(f',"PartitionId":{poll.partition}')
+    texts: list[pl.Expr | pl.Series] = [pl.lit('{"Offset":'), offsets, pl.lit(',"SequenceNumber":'), offsets]
+    texts.append(partition)
+    if poll.arrival_us is not None:
+        arrived = poll.arrival_us.cast(DTYPES[ValueType.DATETIME]).dt.strftime(_ISO)
+        texts += [pl.lit(',"EnqueuedTimeUtc":"'), arrived, pl.lit('"')]
+    return pl.select(pl.concat_str(*texts, pl.lit("}"))).to_series()
 
 
 def _properties(node: Expression | Relation) -> Iterator[str]:

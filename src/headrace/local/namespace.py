@@ -21,7 +21,7 @@ from headrace.errors import UserError
 from headrace.limits import MAX_BATCH_BYTES
 from headrace.local.database import Database, script
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 
 _FILE: Final = "namespace.db"
 
@@ -47,10 +47,9 @@ class Namespace:
     def __init__(self, folder: Path, clock: Clock) -> None:
         self.folder = folder
         self.clock = clock
-        state = script("state.sql")
-        self._database = Database(
-            folder / _FILE, schema=script("namespace.sql") + state, version=FORMAT, upgrades={1: state}
-        )
+        upgrades = {1: script("state.sql"), 2: script("recovery.sql")}
+        schema = script("namespace.sql") + "".join(upgrades.values())
+        self._database = Database(folder / _FILE, schema=schema, version=FORMAT, upgrades=upgrades)
 
     @classmethod
     def open(cls, folder: Path, *, clock: Clock = _SYSTEM_CLOCK, create: bool = True) -> Self:
