@@ -58,8 +58,11 @@ MAX_QUERY_NODES: Final = 50_000
 #: Calls of models and functions in one SELECT: each adds a hidden column and its condition.
 MAX_QUERY_CALLS: Final = 100
 
-#: What a job keeps, as it is saved: SQLite holds no value above 1 GB, and each commit writes it anew.
+#: What a task keeps, as it is saved: SQLite holds no value above 1 GB.
 MAX_STATE_BYTES: Final = 512 * 1024 * 1024
+
+#: Events of a task that wait for others to come as far; above it only the slowest partitions are read.
+MAX_WAITING_ROWS: Final = 1_000_000
 
 #: Places for events in a pattern of MATCH_RECOGNIZE, its repeats written out: each may hold a partial match.
 MAX_PATTERN_EVENTS: Final = 1_000
@@ -120,3 +123,7 @@ MAX_LATE_DAYS: Final = 20
 
 #: Hopping windows that one event is in: each is a row of its own, for each group (7 days in hops of 0.6 s).
 MAX_WINDOWS_OF_EVENT: Final = 1_000_000
+
+#: Rows of one request to a web address, and their bytes: what servers take unless told otherwise is 1 MB.
+MAX_REQUEST_ROWS: Final = 10_000
+MAX_REQUEST_BYTES: Final = 1_000_000

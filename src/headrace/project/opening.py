@@ -11,6 +11,7 @@ from headrace.connect.queue import QueueSettings, QueueSink, QueueSource, open_q
 from headrace.connect.sink import Sink
 from headrace.connect.source import Source
 from headrace.connect.table import TableSettings, TableSink
+from headrace.connect.webhook import WebhookSettings, WebhookSink
 from headrace.engine.given import functions_of
 from headrace.engine.job import OpenJob
 from headrace.engine.program import Program
@@ -62,3 +63,5 @@ def open_sink(namespace: Namespace, name: str, settings: OutputSettings) -> Sink
             return HubSink(open_hub(namespace.hubs_folder, name, settings), settings.key)
         case ConsoleSettings():
             return ConsoleSink()
+        case WebhookSettings():
+            return WebhookSink(name, settings)

@@ -11,6 +11,7 @@ from headrace.connect.console import ConsoleSettings
 from headrace.connect.hub import HubSettings
 from headrace.connect.queue import QueueSettings
 from headrace.connect.table import TableSettings
+from headrace.connect.webhook import WebhookSettings
 from headrace.events.watermark import Policy
 from headrace.limits import MAX_INSTANCES, MAX_LATE_DAYS
 
@@ -25,7 +26,7 @@ class ReferenceSettings(
 
 StreamSettings = HubSettings | QueueSettings
 InputSettings = StreamSettings | ReferenceSettings
-OutputSettings = TableSettings | QueueSettings | HubSettings | ConsoleSettings
+OutputSettings = TableSettings | QueueSettings | HubSettings | ConsoleSettings | WebhookSettings
 
 #: The connectors, by the word that `kind` has.
 INPUT_KINDS: Final[dict[str, type[InputSettings]]] = {
@@ -38,6 +39,7 @@ OUTPUT_KINDS: Final[dict[str, type[OutputSettings]]] = {
     "queue": QueueSettings,
     "hub": HubSettings,
     "console": ConsoleSettings,
+    "webhook": WebhookSettings,
 }
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Final
+
+from headrace.connect.retry import retry_after_s
 
 #: No wish of a server keeps a feed silent for longer: a mistyped header would look like a dead feed.
 LONGEST_WAIT_S: Final = 7 * 86_400.0
@@ -25,7 +26,8 @@ def wished_wait_s(headers: Mapping[str, str], now_us: int) -> float:
 
     Sources: Retry-After, seconds or a date (RFC 9110, 10.2.3); Cache-Control max-age less Age (RFC 9111).
     """
-    return max(_retry_after_s(headers.get("retry-after", ""), now_us), _fresh_s(headers))
+    asked_s = retry_after_s(headers.get("retry-after", ""), now_us)
+    return max(min(asked_s, LONGEST_WAIT_S), _fresh_s(headers))
 
 
 def backoff_s(failures: int, jitter: float) -> float:
@@ -51,18 +53,6 @@ def next_poll_us(
             return due_us if hour is due else int(hour.timestamp()) * 1_000_000
         hour = hour.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
     return due_us
-
-
-def _retry_after_s(value: str, now_us: int) -> float:
-    value = value.strip()
-    if value.isascii() and value.isdecimal():
-        return min(float(value), LONGEST_WAIT_S)
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return 0.0
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, aware.timestamp() - now_us / 1_000_000)
 
 
 def _fresh_s(headers: Mapping[str, str]) -> float:
