@@ -15,8 +15,11 @@ Every message says what is wrong, where, and what to do. A user sees the message
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 #: Of a longer line a message shows the part around what is wrong.
 _EXCERPT_CHARS = 160
@@ -98,3 +101,43 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     by_fold = {candidate.casefold(): candidate for candidate in known}
     near = difflib.get_close_matches(name.casefold(), by_fold, n=1, cutoff=0.7)
     return f"Did you mean '{by_fold[near[0]]}'?" if near else ""
+
+
+#: What mends without damage: whoever was refused may try the same again.
+PASSING: Final = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+)
+
+_GOES_ON: Final = "A running job then goes on by itself; start again what has ended"
+
+
+def disk_error(number: int, path: object, doing: str = "write", problem: str = "") -> HeadraceError:
+    """Return what a user is told when the system refuses to `doing` a file with an error number of `errno`.
+
+    `Transient` for what mends (no space, no quota, read-only, too many open files), `UserError` for a file
+    that is not there or not theirs, else `Fatal`: the disk failed. `problem` may say it in other words.
+    """
+    problem = problem or os.strerror(number)
+    match number:
+        case errno.ENOSPC:
+            found, advice = f"the disk that holds {path} is full", "free some space"
+        case errno.EDQUOT:
+            found, advice = f"the disk quota for {path} is used up", "free some space, or have it raised"
+        case errno.EFBIG:
+            found = f"{path} may not grow any more: the size of files is limited"
+            advice = "raise the limit (`ulimit -f`), or use a file system that takes larger files"
+        case errno.EROFS:
+            found = f"cannot {doing} {path}: its file system is read-only"
+            advice = "mount it for writing; if it became so by itself, look at its disk first"
+        case errno.EMFILE | errno.ENFILE:
+            found, advice = f"cannot {doing} {path}: too many files are open", "raise the limit (`ulimit -n`)"
+        case errno.ENOMEM:
+            found, advice = f"cannot {doing} {path}: no memory is left", "end other programs"
+        case errno.EIO | errno.ENXIO | errno.ENODEV | errno.ESTALE:
+            return Fatal(
+                f"cannot {doing} {path}: the disk failed ({problem}). Nothing is tried again, as that might "
+                "claim what is lost: start again when it is mended"
+            )
+        case _:
+            return UserError(f"cannot {doing} {path}: {problem}. Check that the folder is yours")
+    return Transient(f"{found}. Nothing is lost: {advice}. {_GOES_ON}")

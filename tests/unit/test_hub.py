@@ -9,7 +9,7 @@ import pytest
 
 from headrace import limits
 from headrace.clock import ManualClock
-from headrace.errors import Fatal, UserError
+from headrace.errors import Fatal, Transient, UserError
 from headrace.local import log
 from headrace.local.hub import Event, Hub, Range
 
@@ -249,7 +249,7 @@ def test_a_full_disk_is_told_and_the_hub_goes_on_when_there_is_space(hub):
     hub.publish_bodies([b"before"], partition=0)
     connection = hub._database._writer
     connection.pragma("max_page_count", connection.pragma("page_count"))
-    with pytest.raises(Fatal, match="full"):
+    with pytest.raises(Transient, match="is full"):
         hub.publish_bodies([random.Random(1).randbytes(200_000)], partition=0, producer="p", sequence=1)
     assert bodies(hub) == [b"before"]
     connection.pragma("max_page_count", 1 << 30)

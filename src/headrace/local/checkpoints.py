@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from pathlib import Path
 
 import apsw
+
+from headrace.local.sqlite_errors import ends_writing
 
 
 class Checkpointer:
@@ -21,7 +24,7 @@ class Checkpointer:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._running = threading.Lock()
-        #: A checkpoint could not be synced: writing on would trust a disk that has failed.
+        #: The disk failed under a checkpoint: writing on would trust it.
         self.failed = False
 
     def wake(self) -> None:
@@ -45,18 +48,17 @@ class Checkpointer:
         try:
             with self._running:
                 connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        except (apsw.BusyError, apsw.FullError):
-            pass
-        except apsw.IOError:
-            self.failed = True
+        except apsw.Error as error:  # what the disk has no space for, or what is damaged, a writer meets too
+            self.failed = self.failed or ends_writing(error, connection)
 
     def _run(self) -> None:
-        connection = apsw.Connection(str(self._path))
-        try:
-            # A connection that has not read the file yet would checkpoint nothing.
-            connection.pragma("journal_mode", "wal")
-            while self._wake.wait() and not self._closed:
-                self._wake.clear()
-                self.run(connection)
-        finally:
-            connection.close()
+        while self._wake.wait() and not self._closed:
+            self._wake.clear()
+            # One that cannot be opened now, with too many files open, is opened the next time.
+            with contextlib.suppress(apsw.Error), contextlib.closing(apsw.Connection(str(self._path))) as own:
+                # A connection that has not read the file yet would checkpoint nothing.
+                own.pragma("journal_mode", "wal")
+                self.run(own)
+                while self._wake.wait() and not self._closed:
+                    self._wake.clear()
+                    self.run(own)

@@ -12,12 +12,15 @@ import threading
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import apsw
 
-from headrace.errors import Fatal, Transient, UserError
+from headrace.errors import Fatal, UserError, disk_error
 from headrace.local.checkpoints import Checkpointer
+from headrace.local.files import make_folder
+from headrace.local.read_only import ReadOnlyDatabase
+from headrace.local.sqlite_errors import ends_writing, may_write, translated, undo
 from headrace.local.write_lock import WriteLock
 
 MINIMUM_SQLITE: Final = (3, 51, 3)
@@ -69,30 +72,35 @@ class Database:
         self._checkpointer = Checkpointer(path)
         self._failed = False
         self._log_pages = self._moved_pages = 0
-        with contextlib.ExitStack() as closing, translated(path):
+        with contextlib.ExitStack() as closing:
             try:
-                _make_folder(path.parent)
+                make_folder(path.parent)
                 self._lock = WriteLock(path.with_name(path.name + ".lock"))
             except OSError as error:
-                raise UserError(
-                    f"cannot open {path}: {error.strerror or error}. Check that the folder is yours"
-                ) from None
+                raise disk_error(error.errno or 0, path, "open", error.strerror or str(error)) from None
             closing.callback(self._lock.close)
-            self._writer = apsw.Connection(str(path))
-            closing.callback(self._writer.close)
+            self._writer = self._connection(closing)
             self._identity = _identity(path)
-            self._prepare_writer(page_bytes, cache_kib)
-            self._aim_pages = log_kib * _KIB // self._writer.pragma("page_size")
+            with translated(path, self._writer):
+                self._prepare_writer(page_bytes, cache_kib)
+                self._aim_pages = log_kib * _KIB // self._writer.pragma("page_size")
             closing.callback(self._checkpointer.close)
-            self._upgrade(schema, version, upgrades or {})
-            self._reader = apsw.Connection(str(path))
-            closing.callback(self._reader.close)
-            self._reader.set_busy_timeout(round(busy_timeout_s * 1000))
-            self._reader.pragma("query_only", 1)
+            with translated(path, self._writer):
+                self._upgrade(schema, version, upgrades or {})
+            self._reader = self._connection(closing)
+            with translated(path, self._reader, "read"):
+                self._reader.pragma("query_only", 1)
             self._closing = closing.pop_all()
 
+    def _connection(self, closing: contextlib.ExitStack) -> apsw.Connection:
+        with translated(self.path, doing="open"):
+            connection = apsw.Connection(str(self.path))
+        closing.callback(connection.close)
+        connection.set_busy_timeout(round(self._busy_timeout_s * 1000))
+        connection.pragma("temp_store", 2)  # in memory: no other disk can be full or read-only
+        return connection
+
     def _prepare_writer(self, page_bytes: int, cache_kib: int) -> None:
-        self._writer.set_busy_timeout(round(self._busy_timeout_s * 1000))
         self._writer.pragma("page_size", page_bytes)
         if self._writer.pragma("journal_mode", "wal") != "wal":
             raise Fatal(
@@ -125,13 +133,13 @@ class Database:
             assert not self._writer.in_transaction, "a write transaction inside another"
             if self._failed or self._checkpointer.failed:
                 raise Fatal(
-                    f"the disk failed while writing {self.path}: nothing more is written to it. "
+                    f"the disk failed while {self.path} was written: nothing more is written to it. "
                     "Start again when it is mended"
                 )
             self._lock.acquire(self._busy_timeout_s)
             try:
                 self.check_in_place()
-                with translated(self.path):
+                with translated(self.path, self._writer):
                     yield from self._transaction()
             finally:
                 self._lock.release()
@@ -142,8 +150,8 @@ class Database:
             yield self._writer
             self._writer.execute("COMMIT")
         except BaseException as error:
-            self._failed = self._failed or isinstance(error, apsw.IOError)
-            _undo(self._writer)
+            self._failed = self._failed or ends_writing(error, self._writer)
+            undo(self._writer)
             raise
         self._tend_log()
 
@@ -157,7 +165,7 @@ class Database:
         if self._writing_here():
             yield self._writer
             return
-        with self._read_turn, translated(self.path):
+        with self._read_turn, translated(self.path, self._reader, "read"):
             if self._reader.in_transaction:
                 yield self._reader
                 return
@@ -166,12 +174,12 @@ class Database:
             try:
                 yield self._reader
             finally:
-                _undo(self._reader)
+                undo(self._reader)
 
     def version(self) -> int:
         """Return a number that changes with every commit, of whichever process; it costs microseconds."""
         self.check_in_place()
-        with self._read_turn, translated(self.path):
+        with self._read_turn, translated(self.path, self._reader, "read"):
             return int(self._reader.pragma("data_version"))
 
     def close(self) -> None:
@@ -210,26 +218,14 @@ class Database:
             self._moved_pages = 0  # the log has begun anew
 
 
-@contextlib.contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into ours, with the file's name and what to do."""
-    try:
-        yield
-    except apsw.FullError:
-        raise Fatal(
-            f"the disk that holds {path} is full. Nothing was lost: free some space and start again"
-        ) from None
-    except (apsw.CantOpenError, apsw.PermissionsError, apsw.ReadOnlyError, apsw.AuthError) as error:
-        raise UserError(f"cannot write {path}: {error}. Check that its folder exists and is yours") from None
-    except (apsw.CorruptError, apsw.NotADBError) as error:
-        raise Fatal(f"{path} is damaged: {error}. Put back a copy, or choose another data folder") from None
-    except apsw.BusyError:
-        raise Transient(f"{path} stayed locked by another process. Try again when that has ended") from None
-    except apsw.IOError as error:
-        raise Fatal(
-            f"the disk failed while writing {path}: {error}. Nothing is retried: "
-            "start again when it is mended"
-        ) from None
+AnyDatabase = Database | ReadOnlyDatabase
+
+
+def opened(path: Path, *, looking: bool, version: int, **options: Any) -> AnyDatabase:
+    """Open a file as `Database` says; for whoever is only `looking`, also where it cannot be written."""
+    if looking and path.exists() and not may_write(path):
+        return ReadOnlyDatabase(path, version=version)
+    return Database(path, version=version, **options)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -239,24 +235,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _undo(connection: apsw.Connection) -> None:
-    if connection.in_transaction:  # after some errors SQLite has undone it already
-        connection.execute("ROLLBACK")
-
-
-def _make_folder(folder: Path) -> None:
-    """Make the folder and those above it, each name synced, as a commit in it will be."""
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    handle = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _check_sqlite() -> None:

@@ -9,7 +9,7 @@ import apsw
 
 from headrace.errors import HeadraceError, Transient
 from headrace.faults import crash_point
-from headrace.local.database import Database
+from headrace.local.database import AnyDatabase
 from headrace.local.publishing import Call, Published
 
 Store = Callable[[apsw.Connection, Sequence[Call]], list[Published]]
@@ -18,7 +18,7 @@ Store = Callable[[apsw.Connection, Sequence[Call]], list[Published]]
 class GroupCommit:
     """Commits publish calls; `store` writes several of them within one transaction."""
 
-    def __init__(self, database: Database, store: Store) -> None:
+    def __init__(self, database: AnyDatabase, store: Store) -> None:
         self._database, self._store = database, store
         self._turn, self._state = threading.Lock(), threading.Lock()
         self._waiting: list[Call] = []

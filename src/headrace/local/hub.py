@@ -21,7 +21,7 @@ from headrace.errors import Fatal, HeadraceError, UserError, did_you_mean
 from headrace.limits import MAX_PARTITIONS
 from headrace.local import log
 from headrace.local.blocks import DamagedBlock, Properties
-from headrace.local.database import Database, script
+from headrace.local.database import AnyDatabase, opened, script
 from headrace.local.group_commit import GroupCommit
 from headrace.local.publishing import (
     Call,
@@ -65,7 +65,7 @@ class Hub:
     `identity` tells this hub from one made later under the same name, for those who keep offsets.
     """
 
-    def __init__(self, database: Database, settings: _Settings, clock: Clock) -> None:
+    def __init__(self, database: AnyDatabase, settings: _Settings, clock: Clock) -> None:
         self.name = settings.name
         self.identity = settings.identity
         self.partitions = settings.partitions
@@ -115,11 +115,14 @@ class Hub:
         return cls._ensured(folder, name, partitions, retention_s, clock)[0]
 
     @classmethod
-    def open(cls, folder: Path, name: str, *, clock: Clock = _SYSTEM_CLOCK) -> Self:
-        """Open a hub; raises `UserError` when there is none, or when a newer Headrace made it."""
+    def open(cls, folder: Path, name: str, *, clock: Clock = _SYSTEM_CLOCK, looking: bool = False) -> Self:
+        """Open a hub; raises `UserError` when there is none, or when a newer Headrace made it.
+
+        Where it cannot be written, whoever is only `looking` can read it all the same.
+        """
         path = _path(folder, name)
         if path.exists():
-            database = _opened(path)
+            database = _opened(path, looking=looking)
             found = _settings(database)
             if found is not None:
                 return cls(database, found, clock)
@@ -325,9 +328,10 @@ class Hub:
             ) from None
 
 
-def _opened(path: Path) -> Database:
-    return Database(
+def _opened(path: Path, *, looking: bool = False) -> AnyDatabase:
+    return opened(
         path,
+        looking=looking,
         schema=script("hub.sql"),
         version=FORMAT,
         page_bytes=_PAGE_BYTES,
@@ -336,13 +340,13 @@ def _opened(path: Path) -> Database:
     )
 
 
-def _settings(database: Database) -> _Settings | None:
+def _settings(database: AnyDatabase) -> _Settings | None:
     with database.read() as connection:
         row = connection.execute("SELECT name, identity, partitions, retention_us FROM settings").fetchone()
     return None if row is None else _Settings(*row)
 
 
-def _make(database: Database, name: str, partitions: int, retention_s: float | None, clock: Clock) -> bool:
+def _make(database: AnyDatabase, name: str, partitions: int, retention_s: float | None, clock: Clock) -> bool:
     """Write the hub's settings unless another process has; return whether this one did."""
     retention_us = None if retention_s is None else round(retention_s * 1e6)
     with database.write() as connection:

@@ -19,7 +19,7 @@ import apsw
 from headrace.clock import Clock, SystemClock
 from headrace.errors import UserError
 from headrace.limits import MAX_BATCH_BYTES
-from headrace.local.database import Database, script
+from headrace.local.database import opened, script
 
 FORMAT: Final = 3
 
@@ -44,18 +44,29 @@ class Namespace:
     Several processes may have it open at once; in one process a transaction belongs to one thread at a time.
     """
 
-    def __init__(self, folder: Path, clock: Clock) -> None:
+    def __init__(self, folder: Path, clock: Clock, *, looking: bool = False) -> None:
         self.folder = folder
         self.clock = clock
         upgrades = {1: script("state.sql"), 2: script("recovery.sql")}
         schema = script("namespace.sql") + "".join(upgrades.values())
-        self._database = Database(folder / _FILE, schema=schema, version=FORMAT, upgrades=upgrades)
+        self._database = opened(
+            folder / _FILE, looking=looking, schema=schema, version=FORMAT, upgrades=upgrades
+        )
 
     @classmethod
-    def open(cls, folder: Path, *, clock: Clock = _SYSTEM_CLOCK, create: bool = True) -> Self:
+    def open(
+        cls,
+        folder: Path,
+        *,
+        clock: Clock = _SYSTEM_CLOCK,
+        create: bool = True,
+        looking: bool = False,
+    ) -> Self:
         """Open the namespace in `folder`, making it unless `create` is false.
 
-        Raises `UserError` for a folder that cannot be used or a newer format, `Fatal` for a damaged file.
+        Where it cannot be written, whoever is only `looking` can read it all the same. Raises `UserError` for
+        a folder that cannot be used or a newer format, `Transient` for a disk that is full or read-only now,
+        `Fatal` for a damaged file.
         """
         try:
             if folder.exists() and not folder.is_dir():
@@ -69,7 +80,7 @@ class Namespace:
             raise UserError(
                 f"there is no namespace in {folder}: run a job there first, or check the data folder"
             )
-        return cls(folder, clock)
+        return cls(folder, clock, looking=looking)
 
     @property
     def hubs_folder(self) -> Path:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from headrace.errors import Fatal, Transient, UserError
+from headrace.errors import Fatal, Transient, disk_error
 from headrace.local.namespace import Namespace, Transaction
 from headrace.names import safe_file_stem
 
@@ -102,7 +102,7 @@ def _open_lock(path: Path) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise UserError(f"cannot lock {path}: {error.strerror}. Check that the folder is yours") from None
+        raise disk_error(error.errno or 0, path, "lock", error.strerror or str(error)) from None
 
 
 def _locked(lock: int) -> bool:
