@@ -20,6 +20,20 @@ CREATE TABLE staged_file (
     PRIMARY KEY (job, line, output)
 ) STRICT;
 
+CREATE UNIQUE INDEX staged_file_by_path ON staged_file (path);
+
+-- The files that an input of a job has begun to read, in the order in which they are one sequence.
+CREATE TABLE input_file (
+    job        TEXT NOT NULL,
+    input      TEXT NOT NULL,
+    number     INTEGER NOT NULL,
+    name       TEXT NOT NULL,
+    head       BLOB NOT NULL,     -- its first bytes, by which it is known again
+    size_bytes INTEGER NOT NULL,  -- where it ends, once a later file was begun; its size when it was begun itself
+    cuts       TEXT NOT NULL,     -- a JSON array: where a line was taken that no newline ended
+    PRIMARY KEY (job, input, number)
+) STRICT;
+
 -- The time at which the output of a job begins: what comes of earlier events only fills its windows.
 CREATE TABLE job_start (
     job     TEXT PRIMARY KEY,
