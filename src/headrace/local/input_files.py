@@ -11,7 +11,8 @@ import apsw
 from headrace.local.namespace import Namespace
 
 _READ: Final = """
-SELECT name, head, size_bytes, cuts FROM input_file WHERE job = ? AND input = ? AND number >= ? ORDER BY number
+SELECT name, head, size_bytes, cuts FROM input_file
+WHERE job = ? AND input = ? AND number >= ? ORDER BY number
 """
 
 _SAVE: Final = """

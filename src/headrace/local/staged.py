@@ -1,4 +1,4 @@
-"""How much of the files that jobs write is committed: the bytes come first, and a commit says that they count."""
+"""How much is committed of the files that jobs write: bytes come first, and a commit says that they count."""
 
 from __future__ import annotations
 
