@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 from importlib import metadata
-from typing import Final
+from typing import Final, TextIO
 
-from headrace.errors import HeadraceError, did_you_mean
+from headrace.errors import HeadraceError, Transient, did_you_mean, disk_error
 from headrace.redaction import redacted
 
 #: Each verb: the module that holds it and what it does.
@@ -38,28 +39,32 @@ VERBS: Final = {
 
 INTERRUPTED: Final = 130
 
+#: Met without the name of a file: by far the most is written to standard output.
+_OF_WRITING: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _run(words)
+        exit_code = _run(words)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return exit_code
     except HeadraceError as error:
         complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has seen enough; nothing more can be written, not even at exit.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 0  # whoever read our output has seen enough
     except MemoryError:
         complain("the machine has no memory left for this. Nothing that was acknowledged is lost")
         return 3
     except OSError as error:
-        complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
-        return 3
+        told = of_system(error)
+        complain(str(told))
+        return told.exit_code
     except SystemExit:
         raise
     except BaseException as error:  # a panic of Polars is no Exception
@@ -67,6 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         complain(unexpected(error))
         return 3
+    finally:
+        _let_go(sys.stdout)
+        _let_go(sys.stderr)
 
 
 def _run(words: list[str]) -> int:
@@ -92,6 +100,18 @@ def _run(words: list[str]) -> int:
     return exit_code
 
 
+def of_system(error: OSError) -> HeadraceError:
+    """Return what a user is told of an error of the system that nobody turned into one of ours."""
+    number, problem = error.errno or 0, error.strerror or str(error)
+    if error.filename:
+        return disk_error(number, error.filename, "open", problem)
+    if number in {errno.EMFILE, errno.ENFILE}:
+        return disk_error(number, "a file", "open")
+    if number in _OF_WRITING:
+        return disk_error(number, "the output")
+    return Transient(f"{problem}. Try again when that is mended")
+
+
 def unexpected(error: BaseException) -> str:
     """Return what a user is told of an exception that nobody foresaw."""
     return (
@@ -101,5 +121,17 @@ def unexpected(error: BaseException) -> str:
 
 
 def complain(message: str) -> None:
-    """Print a message to standard error, without any secret."""
-    print(redacted(f"headrace: {message}"), file=sys.stderr)
+    """Print a message to standard error, without any secret; one that finds no space there costs no more."""
+    with contextlib.suppress(OSError):
+        print(redacted(f"headrace: {message}"), file=sys.stderr, flush=True)
+
+
+def _let_go(stream: TextIO | None) -> None:
+    """Give up what cannot be written, as Python would try again at its end and show a traceback."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -6,11 +6,10 @@ import argparse
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
-from headrace.cli.main import complain, unexpected
+from headrace.cli.main import complain, of_system, unexpected
 from headrace.cli.options import add_json, add_project, plain
 from headrace.engine.job import Instance
 from headrace.engine.keeping import STATE_TASK
@@ -53,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _supervise(project: Project, jobs: list[str], arguments: argparse.Namespace) -> int:
-    with run_of(project, jobs, until_end=arguments.until_end, say=_note) as running:
+    with run_of(project, jobs, until_end=arguments.until_end, say=complain) as running:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: running.supervisor.stop())
         if arguments.forget_state:
@@ -62,14 +61,14 @@ def _supervise(project: Project, jobs: list[str], arguments: argparse.Namespace)
         running.start()
         for job in jobs:
             instances = project.job(job).instances
-            _note(f"job {job}: {instances} {'instance' if instances == 1 else 'instances'} started")
+            complain(f"job {job}: {instances} {'instance' if instances == 1 else 'instances'} started")
         exit_code = running.wait()
         counts = {job: _since(before[job], Progress(running.namespace).counts(job)) for job in jobs}
     if arguments.json:
         print(json.dumps({"exit_code": exit_code, "jobs": counts}))
     else:
         for job, count in counts.items():
-            _note(
+            complain(
                 f"job {job}: "
                 + ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in count.items())
             )
@@ -79,7 +78,7 @@ def _supervise(project: Project, jobs: list[str], arguments: argparse.Namespace)
 def _forget(progress: Progress, jobs: list[str]) -> None:
     for job in jobs:
         dropped = progress.forget_state(job, STATE_TASK)
-        _note(f"job {job}: {'its state was dropped' if dropped else 'it has saved no state'}")
+        complain(f"job {job}: {'its state was dropped' if dropped else 'it has saved no state'}")
 
 
 def _since(before: dict[str, int], now: dict[str, int]) -> dict[str, int]:
@@ -89,7 +88,11 @@ def _since(before: dict[str, int], now: dict[str, int]) -> dict[str, int]:
 def _run_instance(project: Project, job: str, number: int, parent: int | None) -> int:
     """Run one instance, no longer than the process `parent` lives: nobody could end it or start it again."""
     settings = project.job(job)
-    with Namespace.open(project.data) as namespace, opened_job(project, namespace, job, number) as opened:
+    with (
+        # Where the data was moved away under a running job, its instances must not begin anew.
+        Namespace.open(project.data, create=parent is None) as namespace,
+        opened_job(project, namespace, job, number) as opened,
+    ):
         instance = Instance(
             opened,
             namespace,
@@ -104,12 +107,10 @@ def _run_instance(project: Project, job: str, number: int, parent: int | None) -
             instance.run()
         except HeadraceError:
             raise
+        except OSError as error:  # a full disk or too many open files are no event's fault
+            raise of_system(error) from None
         except BaseException as error:  # a panic of Polars is no Exception
             # Whatever event brought this about is found as one that kills: by starting again, and bisection.
             complain(unexpected(error))
             os.kill(os.getpid(), signal.SIGABRT)
     return 0
-
-
-def _note(line: str) -> None:
-    print(f"headrace: {line}", file=sys.stderr, flush=True)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from headrace.cli.main import complain
 from headrace.redaction import redacted
 
 #: A cell is cut to this many characters; exports have all of them.
@@ -22,7 +23,7 @@ CELL_CHARS: Final = 60
 
 def note(line: str) -> None:
     """Print a message for a person, which is no result."""
-    print(redacted(f"headrace: {line}"), file=sys.stderr, flush=True)
+    complain(line)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import sys
 import msgspec
 
 from headrace.connect.sink import Prepared, Rows
+from headrace.errors import UserError, disk_error
 from headrace.events.formats.json import encode_lines
 
 
@@ -25,8 +26,13 @@ class ConsoleSink:
 
     def deliver(self, block: bytes, producer: str, sequence: int) -> None:
         """Print the rows."""
-        sys.stdout.buffer.write(block + b"\n")
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(block + b"\n")
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise UserError("nobody reads the console any more: rows wait until the job runs again") from None
+        except OSError as error:
+            raise disk_error(error.errno or 0, "the console's rows", problem=str(error.strerror)) from None
 
     def close(self) -> None:
         """Do nothing: standard output stays open."""
