@@ -1,4 +1,6 @@
+import errno
 import signal
+import subprocess
 import sys
 import time
 
@@ -70,6 +72,26 @@ def test_pauses_grow_while_something_outside_is_down(tmp_path, clock):
     assert supervisor.wait() == 0
     pauses = [line.partition("starting it again")[2] for line in said]
     assert pauses == ["", " in 0.5 s", " in 1 s", " in 2 s"]
+
+
+def test_an_instance_that_cannot_be_started_for_now_is_tried_again(clock, monkeypatch):
+    refusals = [OSError(errno.EMFILE, "Too many open files"), OSError(errno.EAGAIN, "Try again")]
+    popen = subprocess.Popen
+
+    def start(*arguments, **options):
+        if refusals:
+            raise refusals.pop(0)
+        return popen(*arguments, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    said = []
+    supervisor = Supervisor([command("pass")], say=said.append, clock=clock)
+    supervisor.start()
+    assert supervisor.wait() == 0
+    assert said == [
+        "job, instance 0: not started (Too many open files); starting it again",
+        f"job, instance 0: not started (Try again); starting it again in {FIRST_PAUSE_S:g} s",
+    ]
 
 
 def test_pauses_stay_short_after_kills_so_that_an_event_that_kills_is_soon_found(tmp_path, clock):

@@ -7,6 +7,7 @@ only a person can mend (a query, a row) stops its job, and the others of that jo
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from headrace.clock import Clock, SystemClock
+from headrace.errors import PASSING
 
 POLL_S: Final = 0.05
 FIRST_PAUSE_S: Final = 0.5
@@ -103,7 +105,13 @@ class Supervisor:
 
     def _launch(self, running: _Running) -> None:
         running.started_ns = self.clock.monotonic_ns()
-        running.process = subprocess.Popen(running.command.arguments, stdin=subprocess.DEVNULL)
+        try:
+            running.process = subprocess.Popen(running.command.arguments, stdin=subprocess.DEVNULL)
+        except OSError as error:
+            if error.errno not in {*PASSING, errno.EAGAIN}:  # memory, files or processes come free again
+                raise
+            self._start_again(running, f"not started ({error.strerror})", LONGEST_PAUSE_S)
+            return
         if running.command.job in self._stopping:  # the request came while the process was being started
             running.process.send_signal(signal.SIGTERM)
 
@@ -129,13 +137,18 @@ class Supervisor:
         if running.command.job in self._stopping:
             running.exit_code = max(code, 0)
             return
+        if code < 0:
+            reason = f"killed by {signal.Signals(-code).name}"
+            self._start_again(running, reason, LONGEST_PAUSE_AFTER_KILL_S)
+        else:
+            self._start_again(running, f"exit code {code}", LONGEST_PAUSE_S)
+
+    def _start_again(self, running: _Running, reason: str, longest_s: float) -> None:
         now_ns = self.clock.monotonic_ns()
         lived_s = (now_ns - running.started_ns) / 1e9
         running.deaths = 1 if lived_s > WELL_AFTER_S else running.deaths + 1
-        longest_s = LONGEST_PAUSE_AFTER_KILL_S if code < 0 else LONGEST_PAUSE_S
         pause_s = 0.0 if running.deaths == 1 else min(longest_s, FIRST_PAUSE_S * 2 ** (running.deaths - 2))
         running.process, running.restart_ns = None, now_ns + int(pause_s * 1e9)
-        reason = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         name = f"{running.command.job}, instance {running.command.instance}"
         self.say(f"{name}: {reason}; starting it again" + (f" in {pause_s:g} s" if pause_s else ""))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from headrace.clock import Clock, SystemClock
 from headrace.engine.instances import POLL_S, Command, Supervisor
+from headrace.errors import Transient
 from headrace.local.namespace import Namespace
 from headrace.local.progress import Progress
 from headrace.project.settings import InputSettings, OutputSettings, place_of
@@ -34,6 +35,7 @@ class Run:
     clock: Clock = field(default_factory=SystemClock)
     supervisor: Supervisor = field(init=False)
     _ending: set[str] = field(default_factory=set)
+    _trouble: str = ""
 
     def __post_init__(self) -> None:
         self.supervisor = Supervisor(_commands(self.project, self.jobs), self.say, self.clock)
@@ -63,8 +65,17 @@ class Run:
         ended = {job for job in self.jobs if self.supervisor.ended(job)}
         for job in self.jobs:
             if job not in self._ending and _upstream(self.project, job, self.jobs) <= ended:
-                self._ending.add(job)
-                Progress(self.namespace).request_stop(job, "end")
+                self._ask_to_end(job)
+
+    def _ask_to_end(self, job: str) -> None:
+        try:
+            Progress(self.namespace).request_stop(job, "end")
+        except Transient as error:  # a full disk may have space when it is asked again
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                self.say(self._trouble)
+        else:
+            self._ending.add(job)
 
 
 @contextlib.contextmanager
