@@ -77,7 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not project.data.exists():
         note("there are no dead letters: nothing has run yet")
         return 0
-    with Namespace.open(project.data, create=False) as namespace:
+    looking = arguments.action == "show"
+    with Namespace.open(project.data, create=False, looking=looking) as namespace:
         letters = DeadLetters(namespace)
         chosen = _chosen(letters, arguments)
         match arguments.action:

@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not project.data.exists():
         place = find_place(project, arguments.name, kinds, "to look at")
         raise UserError(f"{place} is not there yet: nothing has been sent or run in this project")
-    with Namespace.open(project.data) as namespace:
+    with Namespace.open(project.data, looking=True) as namespace:
         place = find_place(project, arguments.name, kinds, "to look at", others=_existing(namespace))
         if arguments.to is not None and place.kind != "table":
             raise UserError(f"{place}: only tables are written to files; `headrace sample` copies events")
@@ -184,7 +184,7 @@ def _show_queue(namespace: Namespace, place: Place, arguments: argparse.Namespac
 def _show_hub(namespace: Namespace, place: Place, arguments: argparse.Namespace) -> None:
     if place.name not in Hub.names(namespace.hubs_folder):
         raise UserError(f"{place} is not there yet: `headrace send {place.name} FILE` sends it events")
-    with Hub.open(namespace.hubs_folder, place.name) as hub:
+    with Hub.open(namespace.hubs_folder, place.name, looking=True) as hub:
         bounds = list(enumerate(zip(hub.begins(), hub.ends(), strict=True)))
         events = newest_events(hub, arguments.rows)
     if arguments.json:

@@ -88,12 +88,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 def fill(sample: Sample, project: Project, place: Place, seconds: float) -> None:
     """Take the newest events of a hub or queue, waiting for as long as `seconds` if there are too few."""
-    with Namespace.open(project.data) as namespace:
+    with Namespace.open(project.data, looking=True) as namespace:
         if isinstance(place.settings, HubSettings):
-            with open_hub(namespace.hubs_folder, place.name, place.settings) as hub:
+            with _looked_at(namespace.hubs_folder, place.name, place.settings) as hub:
                 _collect(sample, HubLook(hub), str(place), seconds)
         else:
             _collect(sample, QueueLook(namespace, place.name), str(place), seconds)
+
+
+def _looked_at(folder: Path, name: str, settings: HubSettings) -> Hub:
+    if name in Hub.names(folder):
+        return Hub.open(folder, name, looking=True)
+    return open_hub(folder, name, settings)
 
 
 # --- collecting -------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import apsw
 
-from headrace.errors import Fatal, UserError, disk_error
+from headrace.errors import Fatal, HeadraceError, Transient, UserError, disk_error
 from headrace.local.checkpoints import Checkpointer
 from headrace.local.files import make_folder
 from headrace.local.read_only import ReadOnlyDatabase
@@ -223,9 +223,16 @@ AnyDatabase = Database | ReadOnlyDatabase
 
 def opened(path: Path, *, looking: bool, version: int, **options: Any) -> AnyDatabase:
     """Open a file as `Database` says; for whoever is only `looking`, also where it cannot be written."""
-    if looking and path.exists() and not may_write(path):
+    if not looking or not path.exists():
+        return Database(path, version=version, **options)
+    if not may_write(path):
         return ReadOnlyDatabase(path, version=version)
-    return Database(path, version=version, **options)
+    try:
+        return Database(path, version=version, **options)
+    except Transient:  # a full disk, for one, which need not hinder who looks
+        with contextlib.suppress(HeadraceError):
+            return ReadOnlyDatabase(path, version=version)
+        raise
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -97,7 +97,7 @@ def connect_read_only(path: Path) -> apsw.Connection:
             f"{path} was not closed in order, and what its log holds must be written to be read: copy the "
             f"folder {path.parent} to where it can be written, and look there"
         )
-    return _connect(path, "mode=ro")
+    return _connect(path, "mode=ro&readonly_shm=1")
 
 
 def _connect(path: Path, options: str) -> apsw.Connection:

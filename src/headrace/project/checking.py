@@ -214,7 +214,7 @@ def _partitions(project: Project, job: JobCheck, place: Place) -> int:
     wanted = place.settings.partitions
     if place.name not in Hub.names(folder):
         return wanted
-    with Hub.open(folder, place.name) as hub:
+    with Hub.open(folder, place.name, looking=True) as hub:
         if hub.partitions != wanted:
             job.notes.append(
                 f"hub '{place.name}' was made with {hub.partitions} partitions and keeps them; the setting "

@@ -19,7 +19,10 @@ from typing import Final, Literal
 import apsw
 
 from headrace.clock import Clock
+from headrace.errors import UserError
 from headrace.local.database import MINIMUM_SQLITE
+from headrace.local.read_only import connect_read_only
+from headrace.local.sqlite_errors import may_write
 
 Verdict = Literal["ok", "warn", "fail"]
 
@@ -111,16 +114,23 @@ def _stored_file(path: Path) -> Finding:
         )
     advice = "put back a copy of it, or choose another data folder"
     try:
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-        try:
+        with contextlib.closing(_opened(path)) as connection:
             [[answer]] = connection.execute("PRAGMA quick_check(1)")
-        finally:
-            connection.close()
+    except (apsw.CantOpenError, UserError) as error:
+        return Finding(
+            path.name, "warn", f"cannot be read here: {error}", "look at it where it can be written"
+        )
     except apsw.Error as error:
         return Finding(path.name, "fail", f"damaged: {error}", advice)
     if answer != "ok":
         return Finding(path.name, "fail", f"damaged: {answer}", advice)
     return Finding(path.name, "ok", "read as a whole, nothing damaged")
+
+
+def _opened(path: Path) -> apsw.Connection:
+    if may_write(path):
+        return apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    return connect_read_only(path)
 
 
 # --- the disk ---------------------------------------------------------------------------------------------

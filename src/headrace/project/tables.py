@@ -20,7 +20,7 @@ def read_table(
 
     Raises UserError for a table that is not there.
     """
-    with Namespace.open(Project.load(project).data, create=False) as namespace:
+    with Namespace.open(Project.load(project).data, create=False, looking=True) as namespace:
         known = list_tables(namespace)
         if name not in known:
             raise UserError(f"there is no table {name!r}. {did_you_mean(name, known)}".rstrip())
