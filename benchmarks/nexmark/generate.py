@@ -39,7 +39,17 @@ CATEGORIES = 5
 CHUNK_CYCLES = 20_000
 CHANNELS = 10_000
 HOT_CHANNELS = ("Google", "Facebook", "Baidu", "Apple")
-CITIES = ("Phoenix", "Los Angeles", "San Francisco", "Boise", "Portland", "Bend", "Redmond", "Seattle", "Kent")
+CITIES = (
+    "Phoenix",
+    "Los Angeles",
+    "San Francisco",
+    "Boise",
+    "Portland",
+    "Bend",
+    "Redmond",
+    "Seattle",
+    "Kent",
+)
 STATES = ("AZ", "CA", "ID", "OR", "WA", "WY")
 FIRST_NAMES = ("Peter", "Paul", "Luke", "John", "Saul", "Vicky", "Kate", "Julie", "Sarah", "Deiter", "Walter")
 LAST_NAMES = ("Shultz", "Abrams", "Spencer", "White", "Bartels", "Walton", "Smith", "Jones", "Noris")
@@ -122,7 +132,10 @@ def _persons(random: np.random.Generator, texts: Texts, cycles: np.ndarray, star
         {
             "id": cycles + FIRST_ID,
             "name": one_of(FIRST_NAMES) + " " + one_of(LAST_NAMES),
-            "emailAddress": _taken(texts.words, random, count) + "@" + _taken(texts.words, random, count) + ".com",
+            "emailAddress": _taken(texts.words, random, count)
+            + "@"
+            + _taken(texts.words, random, count)
+            + ".com",
             "creditCard": card.str.replace(r"(....)(....)(....)(....)", "$1 $2 $3 $4"),
             "city": one_of(CITIES),
             "state": one_of(STATES),
@@ -231,7 +244,9 @@ def _append(path: Path, frame: pl.DataFrame) -> None:
 
 def main() -> None:
     """Write the files that the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, help="made by this command; left alone if it exists")
     parser.add_argument("--events", type=int, default=2_000_000)
     parser.add_argument("--seed", type=int, default=1)
