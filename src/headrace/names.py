@@ -10,6 +10,9 @@ from typing import Final
 from headrace.errors import UserError
 from headrace.limits import MAX_NAME_CHARS
 
+#: The file that makes a folder a project.
+PROJECT_FILE: Final = "headrace.toml"
+
 _KEPT: Final = b"abcdefghijklmnopqrstuvwxyz0123456789_-"
 
 #: Names that mean a device, with any ending, to Windows.

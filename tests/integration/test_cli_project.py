@@ -337,6 +337,20 @@ def test_a_run_tells_what_it_did_and_not_what_runs_before_it_did(headrace):
     assert (second["events_in"], second["rows_out"]) == (0, 0)
 
 
+def test_a_mistake_is_told_once_though_an_instance_was_on_its_way(headrace):
+    refused = headrace.process("run", "copied")
+    assert refused.returncode == 2
+    assert refused.stderr.count(b"no job is called 'copied'") == 1
+    assert refused.stderr.count(b"headrace:") == 1
+
+
+def test_without_a_name_the_first_instance_belongs_to_the_first_job(headrace):
+    assert headrace("send", "papers", headrace.write("papers.jsonl", '{"id": 1}\n')).exit_code == 0
+    done = headrace.process("run", "--until-end", "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["jobs"]["copy"]["rows_out"] == 1
+
+
 def test_stopping_where_nothing_ever_ran_is_no_mistake(headrace):
     answer = headrace("stop")
     assert (answer.exit_code, answer.out) == (0, "no job was running\n")

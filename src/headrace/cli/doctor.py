@@ -15,7 +15,8 @@ from headrace.cli.options import add_json, add_project, plain
 from headrace.cli.show import print_json, print_lines
 from headrace.clock import SystemClock
 from headrace.errors import Transient
-from headrace.project import FILE_NAME, Project
+from headrace.names import PROJECT_FILE
+from headrace.project import Project
 from headrace.project.diagnosis import Finding, diagnose
 
 
@@ -46,8 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _data_folder(path: Path) -> Path:
     """Return the data folder of the project, or the folder where one would be."""
-    file = path / FILE_NAME if path.is_dir() else path
-    if file == Path(FILE_NAME) and not file.exists():
+    file = path / PROJECT_FILE if path.is_dir() else path
+    if file == Path(PROJECT_FILE) and not file.exists():
         return Path.cwd()
     return Project.load(file).data
 

@@ -12,8 +12,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from importlib import metadata
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 from headrace.errors import HeadraceError, Transient, did_you_mean, disk_error
 from headrace.redaction import redacted
@@ -77,6 +76,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _let_go(sys.stderr)
 
 
+class _Version(argparse.Action):
+    """Tells the version; finding it out is put off, as that takes longer than all else here."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        version = importlib.import_module("importlib.metadata").version("headrace")
+        print(f"headrace {version}")
+        parser.exit()
+
+
 def _run(words: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="headrace",
@@ -84,7 +92,7 @@ def _run(words: list[str]) -> int:
         epilog="`headrace VERB --help` tells more. Exit codes: 0 ok, 1 data, 2 your mistake, 3 try again.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"headrace {metadata.version('headrace')}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     chosen = next((word for word in words if not word.startswith("-")), "")
     if chosen and chosen not in VERBS:

@@ -11,7 +11,7 @@ from typing import Any
 from headrace.cli.options import add_json, plain
 from headrace.cli.show import print_json, print_lines
 from headrace.errors import UserError
-from headrace.project import FILE_NAME
+from headrace.names import PROJECT_FILE
 
 
 def add(verbs: Any) -> None:
@@ -55,7 +55,8 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            found = f"it has a {FILE_NAME} already" if (folder / FILE_NAME).exists() else "it is not empty"
+            is_project = (folder / PROJECT_FILE).exists()
+            found = f"it has a {PROJECT_FILE} already" if is_project else "it is not empty"
             raise UserError(f"{folder} cannot become a new project: {found}. Choose a new or an empty folder")
         for name, text in files.items():
             (folder / name).write_text(text, "utf-8")

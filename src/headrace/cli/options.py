@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from headrace.errors import UserError
-from headrace.project import FILE_NAME
+from headrace.names import PROJECT_FILE
+
+if TYPE_CHECKING:  # loading it takes long, and a verb may have something to do first
+    from headrace.project import Project
 
 #: What tells a file with a query from the name of a job.
 SQL: Final = ".sql"
@@ -17,9 +20,9 @@ def add_project(parser: argparse.ArgumentParser) -> None:
     """Add ``--project PATH``."""
     parser.add_argument(
         "--project",
-        default=FILE_NAME,
+        default=PROJECT_FILE,
         metavar="PATH",
-        help=f"the project's folder or {FILE_NAME} (default: here)",
+        help=f"the project's folder or {PROJECT_FILE} (default: here)",
     )
 
 
@@ -39,3 +42,11 @@ def query_in(path: str) -> str:
         return Path(path).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def chosen_jobs(project: Project, arguments: argparse.Namespace) -> list[str]:
+    """Return the jobs that were named, or all. Raises UserError where there is none."""
+    jobs: list[str] = arguments.jobs or list(project.jobs)
+    if not jobs:
+        raise UserError("the project has no jobs: add a [jobs.NAME] section to headrace.toml")
+    return jobs

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from headrace.clock import Clock, SystemClock
+from headrace.engine.ahead import Ahead
 from headrace.errors import PASSING
 
 POLL_S: Final = 0.05
@@ -53,12 +54,14 @@ class _Running:
 class Supervisor:
     """Keeps a set of instances running until they are done, or until it is told to stop.
 
-    `say` is told of restarts, one line each. Call `start`, then `watch` until it returns true.
+    `say` is told of restarts, one line each. Call `start`, then `watch` until it returns true. `ahead` is the
+    process of the first command where that was started already.
     """
 
     commands: Sequence[Command]
     say: Callable[[str], None] = lambda _: None
     clock: Clock = field(default_factory=SystemClock)
+    ahead: Ahead | None = None
     _running: list[_Running] = field(default_factory=list)
     _stopping: set[str] = field(default_factory=set)
 
@@ -106,7 +109,7 @@ class Supervisor:
     def _launch(self, running: _Running) -> None:
         running.started_ns = self.clock.monotonic_ns()
         try:
-            running.process = subprocess.Popen(running.command.arguments, stdin=subprocess.DEVNULL)
+            running.process = self._process(running.command)
         except OSError as error:
             if error.errno not in {*PASSING, errno.EAGAIN}:  # memory, files or processes come free again
                 raise
@@ -114,6 +117,10 @@ class Supervisor:
             return
         if running.command.job in self._stopping:  # the request came while the process was being started
             running.process.send_signal(signal.SIGTERM)
+
+    def _process(self, command: Command) -> subprocess.Popen[bytes]:
+        ahead = self.ahead.let_run() if self.ahead is not None and command is self.commands[0] else None
+        return ahead or subprocess.Popen(command.arguments, stdin=subprocess.DEVNULL)
 
     def _look_after(self, running: _Running) -> None:
         if running.exit_code is not None:

@@ -29,7 +29,8 @@ from headrace.local.table import Table
 from headrace.models.evaluate import Confusion, accuracy, confusion, held_out, share_held_out, top2
 from headrace.models.generator import document_blocks
 from headrace.models.linear import LinearModel
-from headrace.project import FILE_NAME, Project
+from headrace.names import PROJECT_FILE
+from headrace.project import Project
 from headrace.project.tables import read_table
 
 TABLE: Final = "scimlevents"
@@ -54,7 +55,7 @@ def make_project(folder: Path, instances: int) -> Project:
     for source in resources.files("headrace.experiments").joinpath("papers_project").iterdir():
         text = source.read_text("utf-8")
         (folder / source.name).write_text(text.replace("instances = 2", f"instances = {instances}"), "utf-8")
-    return Project.load(folder / FILE_NAME)
+    return Project.load(folder / PROJECT_FILE)
 
 
 def _empty(folder: Path) -> None:

@@ -1,5 +1,5 @@
 """A project: ``headrace.toml``, its settings, and opening its jobs."""
 
-from headrace.project.project import FILE_NAME, Project
+from headrace.project.project import Project
 
-__all__ = ["FILE_NAME", "Project"]
+__all__ = ["Project"]

@@ -28,13 +28,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from headrace.connect.queue import QueueSettings
 from headrace.engine.given import reference_of
 from headrace.engine.joins.reference import Reference
 from headrace.engine.runnable import check_runnable
 from headrace.errors import UserError, did_you_mean
+from headrace.names import PROJECT_FILE
 from headrace.project.functions import defines_aggregate
 from headrace.project.running import run_of
 from headrace.project.settings import (
@@ -53,8 +54,6 @@ from headrace.project.values import convert, expanded, section
 from headrace.sql.bind import bind
 from headrace.sql.plan import Script
 
-FILE_NAME: Final = "headrace.toml"
-
 
 @dataclass(frozen=True, slots=True)
 class Project:
@@ -69,10 +68,10 @@ class Project:
     publish: PublishSettings = field(default_factory=PublishSettings)
 
     @classmethod
-    def load(cls, path: str | Path = FILE_NAME) -> Project:
+    def load(cls, path: str | Path = PROJECT_FILE) -> Project:
         """Read a ``headrace.toml``, or the one in a folder. Raises `UserError` with the key's path."""
         file = Path(path)
-        file = file / FILE_NAME if file.is_dir() else file
+        file = file / PROJECT_FILE if file.is_dir() else file
         try:
             text = file.read_text("utf-8")
         except FileNotFoundError:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from headrace.clock import Clock, SystemClock
+from headrace.engine.ahead import Ahead
 from headrace.engine.instances import POLL_S, Command, Supervisor
 from headrace.errors import Transient
 from headrace.local.namespace import Namespace
@@ -33,12 +34,13 @@ class Run:
     until_end: bool = False
     say: Callable[[str], None] = lambda _: None
     clock: Clock = field(default_factory=SystemClock)
+    ahead: Ahead | None = None
     supervisor: Supervisor = field(init=False)
     _ending: set[str] = field(default_factory=set)
     _trouble: str = ""
 
     def __post_init__(self) -> None:
-        self.supervisor = Supervisor(_commands(self.project, self.jobs), self.say, self.clock)
+        self.supervisor = Supervisor(_commands(self.project, self.jobs), self.say, self.clock, self.ahead)
 
     def start(self) -> None:
         """Start every instance of every job."""
@@ -85,9 +87,11 @@ def run_of(
     *,
     until_end: bool = False,
     say: Callable[[str], None] = lambda _: None,
+    ahead: Ahead | None = None,
 ) -> Iterator[Run]:
     """Check the jobs, open the namespace and hold the jobs' locks; whatever still runs at the end is stopped.
 
+    `ahead` is the first instance of the first job, if it was started before; its caller closes it.
     Raises `UserError` for settings and queries, `Transient` when a job is being run already.
     """
     for job in jobs:
@@ -97,7 +101,7 @@ def run_of(
         for job in jobs:
             ownership = progress.acquire(job, RUN_TASK, "headrace run")
             stack.callback(ownership.release)
-        run = Run(project, namespace, jobs, until_end, say)
+        run = Run(project, namespace, jobs, until_end, say, ahead=ahead)
         try:
             yield run
         finally:

@@ -28,8 +28,9 @@ from headrace.local.namespace import Namespace
 from headrace.local.progress import Progress
 from headrace.local.publishing import check_producer
 from headrace.local.queue import Queue
+from headrace.names import PROJECT_FILE
 from headrace.project.places import find_place
-from headrace.project.project import FILE_NAME, Project
+from headrace.project.project import Project
 from headrace.project.settings import Place
 
 #: Events of one publish call. A block without keys goes to one partition: small ones spread the work, and
@@ -175,7 +176,7 @@ def send(
     target: str,
     events: Events,
     *,
-    project: str | Path = FILE_NAME,
+    project: str | Path = PROJECT_FILE,
     key: str | None = None,
     producer: str | None = None,
     sequence: int | None = None,

@@ -10,11 +10,16 @@ import msgspec
 from headrace.errors import UserError, did_you_mean
 from headrace.local.namespace import Namespace
 from headrace.local.table import Table, list_tables
-from headrace.project.project import FILE_NAME, Project
+from headrace.names import PROJECT_FILE
+from headrace.project.project import Project
 
 
 def read_table(
-    name: str, *, project: str | Path = FILE_NAME, partition_key: str | None = None, limit: int | None = None
+    name: str,
+    *,
+    project: str | Path = PROJECT_FILE,
+    partition_key: str | None = None,
+    limit: int | None = None,
 ) -> list[dict[str, Any]]:
     """Return the rows of a table in key order: its properties, beside PartitionKey and RowKey.
 

@@ -10,7 +10,8 @@ from typing import Any, Final, TypeVar
 
 from headrace.connect.hub import HubSettings
 from headrace.errors import UserError, did_you_mean
-from headrace.project.project import FILE_NAME, Project
+from headrace.names import PROJECT_FILE
+from headrace.project.project import Project
 from headrace.project.settings import (
     INPUT_KINDS,
     OUTPUT_KINDS,
@@ -45,7 +46,7 @@ def load_tolerantly(path: Path) -> Loaded:
         return Loaded(Project.load(path))
     except UserError as error:
         first = error
-    file = path / FILE_NAME if path.is_dir() else path
+    file = path / PROJECT_FILE if path.is_dir() else path
     try:
         document = tomllib.loads(file.read_text("utf-8"))
     except (OSError, ValueError):

@@ -1,0 +1,58 @@
+"""A process that ``headrace run`` starts: one instance of a job."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import signal
+from pathlib import Path
+
+from headrace.cli.main import complain, of_system, unexpected
+from headrace.cli.options import chosen_jobs
+from headrace.engine.ahead import may_run
+from headrace.engine.job import Instance
+from headrace.errors import HeadraceError
+from headrace.local.namespace import Namespace
+from headrace.project import Project
+from headrace.project.opening import opened_job
+
+
+def run_instance(arguments: argparse.Namespace) -> int:
+    """Run one instance, no longer than its parent lives: nobody could end it or start it again."""
+    if arguments.ahead and not may_run():
+        return 0
+    project = Project.load(Path(arguments.project))
+    job, number, parent = chosen_jobs(project, arguments)[0], arguments.instance, arguments.parent
+    settings = project.job(job)
+    with (
+        # Where the data was moved away under a running job, its instances must not begin anew.
+        Namespace.open(project.data, create=parent is None) as namespace,
+        opened_job(project, namespace, job, number) as opened,
+    ):
+        instance = Instance(
+            opened,
+            namespace,
+            instance=number,
+            instances=settings.instances,
+            wanted=lambda: parent in {None, os.getppid()},
+        )
+        signal.signal(signal.SIGTERM, lambda *_: instance.stop())
+        _run(instance)
+    return 0
+
+
+def _run(instance: Instance) -> None:
+    # What is loaded stays: to look through it for garbage again and again would be felt as latency.
+    gc.freeze()
+    gc.enable()
+    try:
+        instance.run()
+    except HeadraceError:
+        raise
+    except OSError as error:  # a full disk or too many open files are no event's fault
+        raise of_system(error) from None
+    except BaseException as error:  # a panic of Polars is no Exception
+        # Whatever event brought this about is found as one that kills: by starting again, and bisection.
+        complain(unexpected(error))
+        os.kill(os.getpid(), signal.SIGABRT)

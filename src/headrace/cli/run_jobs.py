@@ -1,0 +1,53 @@
+"""The process that a user starts with ``headrace run``: it checks the jobs and watches their instances."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+from pathlib import Path
+
+from headrace.cli.main import complain
+from headrace.cli.options import chosen_jobs
+from headrace.engine.ahead import Ahead
+from headrace.engine.keeping import STATE_TASK
+from headrace.local.progress import Progress
+from headrace.project import Project
+from headrace.project.running import run_of
+
+
+def run_jobs(arguments: argparse.Namespace, ahead: Ahead) -> int:
+    """Run the jobs until they end or are stopped; `ahead` is the first instance of the first one."""
+    project = Project.load(Path(arguments.project))
+    jobs = chosen_jobs(project, arguments)
+    with run_of(project, jobs, until_end=arguments.until_end, say=complain, ahead=ahead) as running:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: running.supervisor.stop())
+        if arguments.forget_state:
+            _forget(Progress(running.namespace), jobs)
+        before = {job: Progress(running.namespace).counts(job) for job in jobs}
+        running.start()
+        for job in jobs:
+            instances = project.job(job).instances
+            complain(f"job {job}: {instances} {'instance' if instances == 1 else 'instances'} started")
+        exit_code = running.wait()
+        counts = {job: _since(before[job], Progress(running.namespace).counts(job)) for job in jobs}
+    if arguments.json:
+        print(json.dumps({"exit_code": exit_code, "jobs": counts}))
+    else:
+        for job, count in counts.items():
+            complain(
+                f"job {job}: "
+                + ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in count.items())
+            )
+    return exit_code
+
+
+def _forget(progress: Progress, jobs: list[str]) -> None:
+    for job in jobs:
+        dropped = progress.forget_state(job, STATE_TASK)
+        complain(f"job {job}: {'its state was dropped' if dropped else 'it has saved no state'}")
+
+
+def _since(before: dict[str, int], now: dict[str, int]) -> dict[str, int]:
+    return {name: value - before.get(name, 0) for name, value in now.items()}
