@@ -1,0 +1,219 @@
+"""Lines of one file, read from any byte on: whole ones only, many at once, without touching each.
+
+Nothing is kept of what was read but how far the end of an unfinished line was looked for, so that waiting for
+it costs what is new.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from headrace.errors import UserError, disk_error
+from headrace.events.formats.json_lines import Positions, positions
+from headrace.limits import MAX_EVENT_BYTES
+
+_NEWLINE: Final = b"\n"
+_CARRIAGE_RETURN: Final = 0x0D
+_SPACE: Final = 0x20
+_WHITESPACE: Final = b" \t\r\n"
+_BOM: Final = b"\xef\xbb\xbf"
+
+#: Bytes read at a time while the end of a line is looked for.
+_SEARCH_BYTES: Final = 64 * 1024
+_LONG_SEARCH_BYTES: Final = 1024 * 1024
+
+#: What is kept of a line that is too long for an event: one byte more than fits, for its reader to refuse.
+_KEPT_BYTES: Final = MAX_EVENT_BYTES + 1
+
+
+_NONE: Final = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Lines that hold something: their text, separated by newlines, and the end of each in it.
+
+    `starts` is where each begins in the file, and `behind` where to read on there. `ended` is false when the
+    last line was taken though no newline ends it.
+    """
+
+    text: bytes
+    ends: Positions
+    starts: Positions
+    behind: int
+    ended: bool = True
+
+    @property
+    def events(self) -> int:
+        """The number of lines."""
+        return len(self.starts)
+
+    @classmethod
+    def empty(cls, behind: int) -> Piece:
+        """Return a piece without lines."""
+        return cls(b"", _NONE, _NONE, behind)
+
+
+class LineFile:
+    """A file that is open for reading; `name` is what messages call it. Raises `FileNotFoundError`."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.path, self.name = path, name
+        with self._reading():
+            # A pipe would be waited for: what is no file must not be opened at all.
+            if not stat.S_ISREG(os.stat(path).st_mode):
+                raise UserError(f"{name} is no file: a path or pattern must match nothing but files")
+            self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._searched = (-1, -1)
+
+    def size_bytes(self) -> int:
+        """Return the size of the file as it is now."""
+        return os.fstat(self._handle).st_size
+
+    def is_in_place(self) -> bool:
+        """Tell whether the name still means this file, or nothing."""
+        with contextlib.suppress(FileNotFoundError):
+            return os.path.samestat(os.stat(self.path), os.fstat(self._handle))
+        return True
+
+    def bytes_at(self, position: int, size_bytes: int) -> bytes:
+        """Return the bytes from a position on; raises `UserError` if there are fewer."""
+        with self._reading():
+            text = os.pread(self._handle, size_bytes, position)
+            while len(text) < size_bytes:  # one call reads at most 2 GB
+                more = os.pread(self._handle, size_bytes - len(text), position + len(text))
+                if not more:
+                    raise too_short(self.name, position + size_bytes, position + len(text))
+                text += more
+            return text
+
+    def read(self, at: int, until: int, *, whole: bool, max_events: int, max_bytes: int) -> Piece:
+        """Return lines between two positions, at least one if there is one; blank lines are passed over.
+
+        What stands before `until` without a newline is a line if it is `whole`. Of a line that is longer than
+        an event may be the beginning is returned, with one byte too many.
+        """
+        if at == 0 and until >= len(_BOM) and self.bytes_at(0, len(_BOM)) == _BOM:
+            at = len(_BOM)
+        if until <= at:
+            return Piece.empty(at)
+        end = min(until, at + max_bytes)
+        if end < until or not whole:
+            end = self._behind_last_newline(at, end)
+        if end == at:
+            end = self._behind_line(at, until, whole=whole)
+        if end == at:
+            return Piece.empty(at)
+        ended = self.bytes_at(end - 1, 1) == _NEWLINE
+        size_bytes = end - at - ended
+        if size_bytes > max_bytes:  # a single line
+            size_bytes = min(size_bytes, _KEPT_BYTES + 1)
+        text, ends, starts = lines_of(self.bytes_at(at, size_bytes))
+        if len(starts) > max_events:
+            end, ended = at + int(starts[max_events]), True
+            text, ends, starts = text[: ends[max_events - 1]], ends[:max_events], starts[:max_events]
+        return Piece(text, ends, starts + at, end, ended)
+
+    def behind_text(self, until: int) -> int:
+        """Return the position behind the last byte before `until` that is no white space, or else 0."""
+        end = until
+        while end > 0:
+            begin = max(0, end - _SEARCH_BYTES)
+            chunk = self.bytes_at(begin, end - begin)
+            text = chunk.rstrip(_WHITESPACE)
+            if text:
+                return 0 if begin == 0 and text == _BOM else begin + len(text)
+            end = begin
+        return 0
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._handle)
+
+    def _behind_last_newline(self, at: int, end: int) -> int:
+        """Return the position behind the last newline between two positions, or else the first one."""
+        searched = self._searched_from(at)
+        while end > searched:
+            begin = max(searched, end - _SEARCH_BYTES)
+            found = self.bytes_at(begin, end - begin).rfind(_NEWLINE)
+            if found >= 0:
+                return begin + found + 1
+            end = begin
+        return at
+
+    def _behind_line(self, at: int, until: int, *, whole: bool) -> int:
+        """Return the position behind the line that begins at `at`; that itself while its end is not there."""
+        begin = self._searched_from(at)
+        while begin < until:
+            chunk = self.bytes_at(begin, min(_LONG_SEARCH_BYTES, until - begin))
+            found = chunk.find(_NEWLINE)
+            if found >= 0:
+                return begin + found + 1
+            begin += len(chunk)
+        self._searched = (at, begin)
+        return until if whole else at
+
+    def _searched_from(self, at: int) -> int:
+        """Return the position before which the line that begins at `at` is known not to end."""
+        searched_at, behind = self._searched
+        return behind if searched_at == at else at
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise disk_error(error.errno or 0, self.name, "read") from None
+
+
+def too_short(name: str, expected_bytes: int, found_bytes: int) -> UserError:
+    """Return what a user is told of a file that lost bytes which were there."""
+    return UserError(
+        f"{name} is shorter than it was: it ends at byte {found_bytes:,}, and had {expected_bytes:,}. A file "
+        "that is read may grow, but what is in it must stay. Put it back as it was. "
+        + under_another_name("what is there now")
+    )
+
+
+def under_another_name(what: str) -> str:
+    """Return the advice that always helps: to let the job read anew."""
+    return f"Under another name of the input the job reads {what} from the beginning"
+
+
+def lines_of(text: bytes) -> tuple[bytes, Positions, Positions]:
+    """Return `text` without blank lines and carriage returns, and of each line its end and where it began.
+
+    A line that is too long for an event is cut. Where nothing is to be left out `text` itself is returned.
+    """
+    if not text:
+        return text, _NONE, _NONE
+    buffer = np.frombuffer(text, np.uint8)
+    ends = np.append(positions(buffer, _NEWLINE[0]), len(text))
+    starts = np.append(0, ends[:-1] + 1)
+    returned = (buffer.take(ends - 1, mode="clip") == _CARRIAGE_RETURN) & (ends > starts)
+    lengths = ends - starts - returned
+    spaced = (buffer.take(starts, mode="clip") <= _SPACE) & (lengths > 0)
+    long = lengths > _KEPT_BYTES
+    blank = lengths == 0
+    for line in np.flatnonzero(spaced):
+        blank[line] = not text[starts[line] : ends[line]].strip(_WHITESPACE)
+    if not (returned.any() or blank.any() or long.any()):
+        return text, ends, starts
+    keep = np.ones(len(text) + 1, np.bool_)  # with the newline that would end the last line
+    keep[ends[returned] - 1] = False
+    keep[ends[blank]] = False
+    for line in np.flatnonzero(long | (blank & spaced)):
+        keep[starts[line] + (0 if blank[line] else _KEPT_BYTES) : ends[line]] = False
+    kept = np.frombuffer(text + _NEWLINE, np.uint8)[keep][:-1].tobytes()
+    ends = np.append(positions(np.frombuffer(kept, np.uint8), _NEWLINE[0]), len(kept))
+    return kept, ends[: np.count_nonzero(~blank)], starts[~blank]

@@ -1,0 +1,245 @@
+"""Files as inputs: JSON lines of all files that a path or pattern matches, as one sequence with one offset.
+
+An offset is the number of a file and a byte in it (`file_sequence` says which file has which number). Blank
+lines are no events. A line is an event once a newline ends it: a line that is being written is never read
+half. The last line of a file may stand without one; it is taken when a later file is there, or when the end
+is asked for, by `end`, so that a job which runs to the end has it. What is then added to that line is a line
+of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal, overload
+
+import msgspec
+import numpy as np
+
+from headrace.clock import Clock, SystemClock
+from headrace.connect.file_lines import Piece
+from headrace.connect.file_sequence import FileSequence, Limit
+from headrace.connect.source import Poll
+from headrace.errors import UserError
+from headrace.events.formats.json_lines import Positions
+from headrace.limits import MAX_INPUT_FILE_BYTES
+from headrace.local.input_files import InputFiles
+
+_SYSTEM_CLOCK: Final = SystemClock()
+
+#: How long a line is taken to be before any was read.
+_FIRST_LINE_BYTES: Final = 256
+
+#: Read beyond what so many lines need by their mean length, so that one read mostly has them all.
+_MARGIN: Final = 1.02
+_MARGIN_BYTES: Final = 64 * 1024
+
+
+class FileSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="file", tag_field="kind"):
+    """``kind = "file"``: JSON lines in files; `path` starts from the project's folder.
+
+    For an input it may be a pattern. For an output it is one file, to which each further instance adds one of
+    its own.
+    """
+
+    path: str | None = None
+    format: Literal["json"] = "json"
+
+    def __post_init__(self) -> None:
+        if not self.path:
+            raise ValueError(
+                'path is missing: expected a file, or for an input a pattern such as "in/*.jsonl"'
+            )
+        if "\0" in self.path:
+            raise ValueError("path holds a NUL, which no name can")
+
+    @property
+    def given_path(self) -> str:
+        """The path, which there always is."""
+        assert self.path is not None
+        return self.path
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What a poll has found so far: a place in the sequence, and the lines up to there."""
+
+    number: int
+    at: int
+    pieces: list[Piece] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    events: int = 0
+    size_bytes: int = 0
+
+    def add(self, piece: Piece) -> None:
+        self.at = piece.behind
+        if piece.events:
+            self.pieces.append(piece)
+            self.numbers.append(self.number)
+            self.events += piece.events
+            self.size_bytes += len(piece.text) + 1
+
+
+class FileSource:
+    """Reads files as one partition; `limit` says how much may be read of files that are not all committed."""
+
+    kind = "file"
+    ends = True
+    partitions = 1
+
+    def __init__(
+        self,
+        input_name: str,
+        settings: FileSettings,
+        folder: Path,
+        record: InputFiles,
+        *,
+        clock: Clock = _SYSTEM_CLOCK,
+        limit: Limit = lambda _: None,
+    ) -> None:
+        self.place = settings.given_path
+        self._input, self._identity = input_name, f"file:{folder / self.place}"
+        self._sequence = FileSequence(input_name, self.place, folder, record, clock, limit)
+        self._line_bytes = float(_FIRST_LINE_BYTES)
+        self._nothing_to: tuple[int, _Reading] | None = None
+        # The end may be asked for while a thread reads ahead.
+        self._turn = threading.Lock()
+
+    def begin(self, partition: int) -> int:
+        """Return the first offset, though its file may be gone by now; reading there then says so."""
+        return 0
+
+    def end(self, partition: int) -> int:
+        """Return the offset behind the last event, of all files there are now.
+
+        Asking is what makes a last line without a newline an event: ask only to run to the end.
+        """
+        with self._turn:
+            return _offset(*self._sequence.end())
+
+    def offset_at(self, partition: int, time_us: int) -> int:
+        """Return the first offset: nothing says when a line arrived."""
+        return self.begin(partition)
+
+    def quiet_since(self, offsets: Mapping[int, int], now_us: int) -> dict[int, int]:
+        """Return nothing: a line that comes later may have any time."""
+        return {}
+
+    def poll(self, partition: int, offset: int, max_events: int, max_bytes: int) -> Poll | None:
+        """Return events from `offset` on, None when there are none yet.
+
+        Their bytes stay below `max_bytes`, a first event excepted. Raises `UserError` when files changed so
+        that the offset means nothing any more, or lines would be lost.
+        """
+        with self._turn:
+            reading = _Reading(*divmod(offset, MAX_INPUT_FILE_BYTES))
+            if self._nothing_to is not None and self._nothing_to[0] == offset:
+                reading = self._nothing_to[1]
+            self._nothing_to = None
+            self._read(reading, max_events, max_bytes)
+            if not self._sequence.save():
+                return None
+            if not reading.pieces:
+                self._nothing_to = (offset, reading)
+                return None
+            return self._poll(reading)
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._sequence.close()
+
+    def _read(self, reading: _Reading, max_events: int, max_bytes: int) -> None:
+        """Read on until there is enough, or nothing more."""
+        while reading.events < max_events:
+            wanted = max_events - reading.events
+            room = max_bytes - reading.size_bytes
+            if reading.events and room < self._line_bytes * 2:
+                return
+            window = min(max(room, 1), int(wanted * self._line_bytes * _MARGIN) + _MARGIN_BYTES)
+            piece = self._piece(reading, wanted, window)
+            if piece is None:
+                return
+            if piece.events:
+                self._line_bytes = (len(piece.text) + 1) / piece.events
+            reading.add(piece)
+
+    def _piece(self, reading: _Reading, max_events: int, max_bytes: int) -> Piece | None:
+        """Return the next lines, of the next file if this one has no more; None if there are none yet."""
+        sequence = self._sequence
+        while True:
+            number, at = reading.number, reading.at
+            file = sequence.file(number, at)
+            if file is not None:
+                until, whole = sequence.bounds(number, at)
+                piece = file.read(at, until, whole=whole, max_events=max_events, max_bytes=max_bytes)
+                if piece.behind == at and not whole and sequence.later(number):
+                    until = sequence.size_bytes(number)
+                    piece = file.read(at, until, whole=True, max_events=max_events, max_bytes=max_bytes)
+                if piece.behind > at:
+                    _check_size(file.name, piece.behind)
+                    if not piece.ended:
+                        sequence.cut(number, piece.behind)
+                    return piece
+            if not sequence.later(number) or not sequence.leave(number, at):
+                return None
+            reading.number, reading.at = number + 1, 0
+
+    def _poll(self, reading: _Reading) -> Poll:
+        bodies = _Bodies.of(reading.pieces)
+        offsets = np.concatenate(
+            [
+                piece.starts + _offset(number, 0)
+                for number, piece in zip(reading.numbers, reading.pieces, strict=True)
+            ]
+        )
+        return Poll(
+            self._input,
+            bodies,
+            bodies.text,
+            None,
+            0,
+            offsets.data,
+            identity=self._identity,
+            behind=_offset(reading.number, reading.at),
+        )
+
+
+class _Bodies(Sequence[bytes]):
+    """The lines of a text, cut out only when one is asked for: most readers take the whole."""
+
+    def __init__(self, text: bytes, ends: Positions) -> None:
+        self.text, self._ends = text, ends
+
+    @classmethod
+    def of(cls, pieces: Sequence[Piece]) -> _Bodies:
+        if len(pieces) == 1:
+            return cls(pieces[0].text, pieces[0].ends)
+        ends, begin = [], 0
+        for piece in pieces:
+            ends.append(piece.ends + begin)
+            begin += len(piece.text) + 1
+        return cls(b"\n".join([piece.text for piece in pieces]), np.concatenate(ends))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[bytes]: ...
+    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
+        if isinstance(index, slice):
+            return [self[line] for line in range(len(self))[index]]
+        line = range(len(self))[index]
+        return self.text[self._ends[line - 1] + 1 if line else 0 : self._ends[line]]
+
+
+def _offset(number: int, position: int) -> int:
+    return number * MAX_INPUT_FILE_BYTES + position
+
+
+def _check_size(name: str, position: int) -> None:
+    if position >= MAX_INPUT_FILE_BYTES:
+        raise UserError(f"{name} is larger than {MAX_INPUT_FILE_BYTES:,} bytes: cut it into several files")
