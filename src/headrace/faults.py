@@ -17,6 +17,7 @@ POINTS: Final = (
     "job.after_read",
     "job.after_decode",
     "job.after_score",
+    "job.staged",
     "job.commit.begin",
     "job.commit.outputs_written",
     "job.commit.before",

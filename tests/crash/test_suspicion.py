@@ -32,8 +32,8 @@ def hub(namespace):
 def started(namespace, hub):
     """What an instance has just after its start."""
     sources = {"papers": HubSource("papers", hub)}
-    tasks = Tasks(Progress(namespace), "job", sources, "me", (0, 1), ManualClock(), lambda *_: None)
-    tasks.acquire()
+    tasks = Tasks(Progress(namespace), "job", sources, "me", lambda *_: None)
+    tasks.acquire(lambda *_: True)
     return tasks
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from headrace.clock import ManualClock
 from headrace.engine.job import Instance
-from headrace.engine.keeping import STATE_TASK
 from headrace.engine.snapshot import decode
+from headrace.engine.stateful import STATE_TASK
 from headrace.errors import Fatal, QueryError, UserError
 from headrace.local.dead_letters import DEAD_ROW, DeadLetters
 from headrace.local.hub import Hub
@@ -86,9 +86,9 @@ class Bench:
         (folder / "functions.py").write_text(FUNCTIONS)
         self.folder = folder
         self.settings()
-        self.namespace = Namespace.open(folder / ".headrace")
-        self.progress = Progress(self.namespace)
         self.clock = ManualClock()
+        self.namespace = Namespace.open(folder / ".headrace", clock=self.clock)
+        self.progress = Progress(self.namespace)
 
     def settings(self, more=""):
         (self.folder / "headrace.toml").write_text(SETTINGS + more)
@@ -258,10 +258,10 @@ def test_another_query_is_refused_until_the_state_is_let_go(bench):
     bench.publish(1)
     bench.run(COUNTS)
     for other in (COUNTS.replace("10", "20"), "SELECT s AS id INTO rows FROM events"):
-        with pytest.raises(UserError, match="headrace run job --forget-state"):
+        with pytest.raises(UserError, match="headrace run job --from now"):
             bench.run(other)
     bench.publish(12, 40)
-    bench.progress.forget_state("job", STATE_TASK)
+    bench.progress.forget_state("job")
     bench.clock.us = START_US + 50 * SECOND_US
     bench.run(COUNTS.replace("10", "20"))
     assert bench.counts() == {at(20): 1, at(40): 1}
@@ -401,7 +401,7 @@ def test_the_record_of_an_epoch_says_how_far_time_came_without_events(bench):
 def test_what_is_saved_has_no_more_than_what_is_still_needed(bench):
     bench.publish(*range(1, 50))
     bench.run_for(COUNTS, 30)
-    saved = bench.progress.state("job", STATE_TASK)
+    saved = bench.progress.state("job", STATE_TASK).parts
     assert saved.keys() == {"inputs", "program"}
     assert len(decode(saved["inputs"])["inputs"]["events"]["partitions"]) == 3
     assert sum(map(len, saved.values())) < 2_000

@@ -11,12 +11,12 @@ from headrace.errors import Fatal, Transient, UserError
 from headrace.limits import EPOCHS_KEPT
 from headrace.local.namespace import Namespace
 from headrace.local.ownership import Ownership
-from headrace.local.progress import Progress
+from headrace.local.progress import Progress, SavedState
 
 HOLD = """
 import pathlib, sys
 from headrace.local.namespace import Namespace
-from headrace.local.progress import Progress
+from headrace.local.progress import Progress, SavedState
 with Namespace.open(pathlib.Path(sys.argv[1])) as namespace:
     ownership = Progress(namespace).acquire("job", "task", "holder")
     print("held", flush=True)
@@ -152,7 +152,7 @@ def test_epochs_are_numbered_and_only_the_last_ones_stay_on_record(namespace, pr
     assert numbers == list(range(1, EPOCHS_KEPT + 4))
     kept = progress.epochs("job", "task")
     assert [epoch.number for epoch in kept] == numbers[-EPOCHS_KEPT:]
-    assert kept[-1] == (numbers[-1], f"[{numbers[-1]}]", numbers[-1], clock.now_us())
+    assert kept[-1] == (numbers[-1], f"[{numbers[-1]}]", numbers[-1], clock.now_us(), None)
 
 
 def test_an_epoch_that_is_undone_moves_nothing(namespace, progress):
@@ -265,14 +265,39 @@ def test_a_request_to_stop_stands_until_it_is_cleared(progress):
     assert progress.stop_requested("job") is None
 
 
-def test_the_state_of_a_task_is_kept_by_parts_until_it_is_forgotten(progress, namespace):
+def test_a_saved_state_takes_the_place_of_the_one_before_and_of_the_epochs_that_it_knows_of(
+    progress, namespace
+):
+    def logged(number, saved=None):
+        with namespace.transaction() as tx:
+            assert progress.log_epoch(tx, "job", "state", "{}", 5, b"answers") == number
+            if saved is not None:
+                progress.save_state(tx, "job", "state", saved)
+
+    assert progress.state("job", "state") is None
+    logged(1, SavedState(0, {"a": b"1", "b": b"2"}))
+    logged(2)
+    assert [epoch.number for epoch in progress.epochs("job", "state")] == [1, 2]
+    logged(3, SavedState(2, {"a": b"1", "b": b"3"}))
+    assert progress.state("job", "state") == SavedState(2, {"a": b"1", "b": b"3"})
+    assert [(epoch.number, epoch.answers) for epoch in progress.epochs("job", "state")] == [
+        (2, b"answers"),
+        (3, b"answers"),
+    ]
+    assert progress.tasks_with_state("job") == ["state"]
+    assert progress.tasks_with_state("other") == []
+    assert progress.forget_state("job")
+    assert not progress.forget_state("job")
+    assert progress.state("job", "state") is None
+
+
+def test_a_job_that_starts_elsewhere_keeps_nothing_of_before(progress, namespace):
     with namespace.transaction() as tx:
-        progress.save_state(tx, "job", "state", {"a": b"1", "b": b"2"})
-        progress.save_state(tx, "job", "other", {"a": b"9"})
-    with namespace.transaction() as tx:
-        progress.save_state(tx, "job", "state", {"b": b"3"})
-    assert progress.state("job", "state") == {"a": b"1", "b": b"3"}
-    assert progress.forget_state("job", "state")
-    assert not progress.forget_state("job", "state")
-    assert progress.state("job", "state") == {}
-    assert progress.state("job", "other") == {"a": b"9"}
+        progress.log_epoch(tx, "job", "state", "{}", 5, None)
+        progress.save_state(tx, "job", "state", SavedState(1, {"a": b"1"}))
+    progress.start_at("job", {"events/0": {("events", 0): 7}}, from_us=12)
+    assert progress.state("job", "state") is None
+    assert progress.positions("job", "events/0") == {("events", 0): 7}
+    assert progress.start_us("job") == 12
+    progress.start_at("job", {}, None)
+    assert progress.start_us("job") is None

@@ -23,9 +23,12 @@ def add(verbs: Any) -> None:
         "--until-end", action="store_true", help="end when the inputs have been read to the end"
     )
     parser.add_argument(
-        "--forget-state",
-        action="store_true",
-        help="first drop what the jobs keep in windows, joins and patterns; they go on at their positions",
+        "--from",
+        dest="start",
+        default="last",
+        metavar="WHERE",
+        help="where to start: last (where the jobs stopped; the default), beginning, now, or a time such as "
+        "2026-03-01T12:00:00Z, at which the output begins",
     )
     parser.add_argument("--instance", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)

@@ -10,10 +10,11 @@ from pathlib import Path
 from headrace.cli.main import complain
 from headrace.cli.options import chosen_jobs
 from headrace.engine.ahead import Ahead
-from headrace.engine.keeping import STATE_TASK
+from headrace.engine.starting import Start
 from headrace.local.progress import Progress
 from headrace.project import Project
 from headrace.project.running import run_of
+from headrace.project.starting import start_job
 
 
 def run_jobs(arguments: argparse.Namespace, ahead: Ahead) -> int:
@@ -23,8 +24,9 @@ def run_jobs(arguments: argparse.Namespace, ahead: Ahead) -> int:
     with run_of(project, jobs, until_end=arguments.until_end, say=complain, ahead=ahead) as running:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: running.supervisor.stop())
-        if arguments.forget_state:
-            _forget(Progress(running.namespace), jobs)
+        start = Start.read(arguments.start)
+        for job in jobs:
+            start_job(project, running.namespace, job, start)
         before = {job: Progress(running.namespace).counts(job) for job in jobs}
         running.start()
         for job in jobs:
@@ -41,12 +43,6 @@ def run_jobs(arguments: argparse.Namespace, ahead: Ahead) -> int:
                 + ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in count.items())
             )
     return exit_code
-
-
-def _forget(progress: Progress, jobs: list[str]) -> None:
-    for job in jobs:
-        dropped = progress.forget_state(job, STATE_TASK)
-        complain(f"job {job}: {'its state was dropped' if dropped else 'it has saved no state'}")
 
 
 def _since(before: dict[str, int], now: dict[str, int]) -> dict[str, int]:

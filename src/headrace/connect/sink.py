@@ -3,8 +3,8 @@
 `prepare` does the work that needs no lock: it encodes the rows and sets aside those that cannot be written.
 A local sink then writes within the commit. A staged sink puts its bytes where they will stay and syncs them,
 and the commit says that they count; what no commit speaks of is swept. The block of a remote sink is kept in
-the commit (the outbox) and delivered afterwards, in order, under a producer and a sequence that stay: a target
-that keeps them drops what it already has, so that the output is exactly once.
+the commit (the outbox) and delivered afterwards, in order, under a producer and a sequence that stay: a
+target that keeps them drops what it already has, so that the output is exactly once.
 """
 
 from __future__ import annotations

@@ -51,8 +51,9 @@ class Arrivals:
     """The events of one epoch, and where each of them stands: `batches` by input, or `pieces` by poll.
 
     Events are numbered through all polls; `polls[i]` begins at number `starts[i]` and leaves its partition
-    at the watermark `watermarks_us[i]`. `full` says that there was as much as had been asked for. An epoch in
-    which only time passed has no polls.
+    at the watermark `watermarks_us[i]`. They were processed at `processed_us`. `full` says that there was as
+    much as had been asked for, `skipped` that the one event was not looked at. An epoch in which only time
+    passed has no polls.
     """
 
     batches: dict[str, Batch]
@@ -61,7 +62,9 @@ class Arrivals:
     starts: Sequence[int]
     watermarks_us: Sequence[int | None]
     pieces: Sequence[Piece] = ()
+    processed_us: int = 0
     full: bool = False
+    skipped: bool = False
 
     @property
     def size_bytes(self) -> int:
@@ -107,8 +110,8 @@ class Arranger:
         self._next_number = 0
 
     def number_from(self, number: int) -> None:
-        """Give the next event this number."""
-        self._next_number = number
+        """Give the next event this number, or a higher one."""
+        self._next_number = max(number, self._next_number)
 
     def begin(self, input_name: str, partition: int, watermark_us: int | None) -> None:
         """Go on from the watermark of an earlier commit."""
@@ -120,7 +123,8 @@ class Arranger:
 
     def killer(self, poll: Poll) -> Arrivals:
         """Return the one event of `poll` without so much as decoding it."""
-        return Arrivals({}, [], [poll], [self._numbered([poll])[0]], [self.watermark_us(poll)])
+        starts = self._numbered([poll])
+        return Arrivals({}, [], [poll], starts, [self.watermark_us(poll)], skipped=True)
 
     def arrange(self, polls: Sequence[Poll], now_us: int) -> Arrivals:
         """Decode and time `polls`; events that cannot be are in the result's `rejected`."""
@@ -146,7 +150,7 @@ class Arranger:
                     rejected += refused
             watermarks_us.append(self.watermark_us(poll))
         batches = {name: concat(parts) for name, parts in by_input.items()}
-        return Arrivals(batches, rejected, polls, starts, watermarks_us, pieces)
+        return Arrivals(batches, rejected, polls, starts, watermarks_us, pieces, now_us)
 
     def _numbered(self, polls: Sequence[Poll]) -> list[int]:
         """Return the number of the first event of each poll."""

@@ -8,7 +8,7 @@ processor busy made the whole 11 % faster on a quiet machine with two, and up to
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from headrace.clock import Clock
@@ -16,7 +16,7 @@ from headrace.connect.source import CompetingSource, Poll
 from headrace.engine.arrivals import Arranger, Arrivals
 from headrace.engine.leases import LeaseKeeper
 from headrace.engine.stages import StageClocks
-from headrace.engine.tasks import Tasks
+from headrace.engine.tasks import Place, Tasks
 from headrace.errors import HeadraceError
 from headrace.faults import crash_point
 from headrace.limits import MAX_BATCH_BYTES
@@ -40,19 +40,27 @@ class Intake:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="intake")
         self._ahead: Future[Arrivals | None] | None = None
 
-    def take(self, rows: int) -> Arrivals | None:
-        """Return the next events, about `rows` at most, decoded; None when there are none now."""
+    @property
+    def pending(self) -> bool:
+        """Whether events have been read, or are being read, that `take` has not returned."""
+        return self._ahead is not None
+
+    def take(self, rows: int, skipped: Container[Place] = ()) -> Arrivals | None:
+        """Return the next events, about `rows` at most, decoded; None when there are none now.
+
+        The partitions `skipped` are not read.
+        """
         if self._ahead is not None:
             ahead, self._ahead = self._ahead, None
             arrivals = ahead.result()
             if arrivals is not None:
                 return arrivals
-        return self._read(rows)
+        return self._read(rows, skipped)
 
-    def read_ahead(self, rows: int) -> None:
+    def read_ahead(self, rows: int, skipped: Container[Place] = ()) -> None:
         """Begin to read what `take` will return next, unless an event is being looked for that kills."""
         if self._ahead is None and not self._tasks.suspicious:
-            self._ahead = self._thread.submit(self._read, rows)
+            self._ahead = self._thread.submit(self._read, rows, skipped)
 
     def done(self, arrivals: Arrivals) -> None:
         """Let go of events whose commit stands."""
@@ -75,9 +83,9 @@ class Intake:
         for keeper in self._keepers.values():
             keeper.close()
 
-    def _read(self, rows: int) -> Arrivals | None:
+    def _read(self, rows: int, skipped: Container[Place]) -> Arrivals | None:
         with self._clocks.stage("read"):
-            polls = self._tasks.read(rows, MAX_BATCH_BYTES)
+            polls = self._tasks.read(rows, MAX_BATCH_BYTES, skipped)
             # While an event is looked for that kills, nothing else may be in hand and die of it.
             competing = {} if self._tasks.suspicious else self._competing
             for name, source in competing.items():

@@ -5,31 +5,33 @@ dead letters, rows of local outputs, and the encoded blocks of remote ones (the 
 before the commit has changed nothing; one that dies after it finds its undelivered blocks in the outbox.
 Outputs are never computed twice for the same event.
 
-A script without state runs batch by batch. One with state runs along a timeline, in one instance at a time;
-what it keeps is saved in the same transaction, and while nothing comes the clock lets its windows close.
+A script without state runs batch by batch. One with state runs along the timelines of its tasks; what changes
+them is on record in the same transaction, and while nothing comes the clock lets their windows close.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from headrace.clock import Clock, SystemClock
-from headrace.connect.sink import LocalSink, RemoteSink, Sink
+from headrace.connect.sink import LocalSink, RemoteSink, Sink, StagedSink
 from headrace.connect.source import CompetingSource, OrderedSource, Poll, Source
 from headrace.engine.arrivals import NOTHING, POLICY, Arranger, Arrivals
 from headrace.engine.delivery import Delivery
 from headrace.engine.intake import Intake
-from headrace.engine.keeping import Keeping, check_nothing_kept
 from headrace.engine.pace import Pace
 from headrace.engine.program import Program, Results
 from headrace.engine.row_error import RowError
+from headrace.engine.shares import Shares
 from headrace.engine.stages import StageClocks
+from headrace.engine.stateful import Cutting, StatefulTask, StatefulTasks, check_nothing_kept
 from headrace.engine.tasks import Tasks
-from headrace.engine.timeline import Timeline, keeps_state
-from headrace.engine.writing import DeadRow, Outcome, RowIds, epoch_ids, position_ids, prepare
+from headrace.engine.timeline import keeps_state
+from headrace.engine.writing import Outcome, RowIds, position_ids, prepare, time_ids
 from headrace.errors import DataError, HeadraceError
 from headrace.events.watermark import Policy
 from headrace.faults import crash_point
@@ -48,13 +50,26 @@ KILLER: Final = "the process died each time it worked on this event alone"
 
 @dataclass(frozen=True, slots=True)
 class OpenJob:
-    """A job whose query is bound and whose inputs, outputs and functions are open in this process."""
+    """A job whose query is bound and whose inputs, outputs and functions are open in this process.
+
+    With `per_partition` a query with state runs as a task for each partition.
+    """
 
     name: str
     program: Program
     sources: Mapping[str, Source]
     sinks: Mapping[str, Sink]
     policy: Policy = POLICY
+    per_partition: bool = False
+
+
+@dataclass(slots=True)
+class _Part:
+    """What an epoch came to for one task, or for all events of a job without state."""
+
+    task: StatefulTask | None
+    outcome: Outcome
+    results: Results = field(default_factory=Results)
 
 
 class Instance:
@@ -79,29 +94,19 @@ class Instance:
         self._dead_letters = DeadLetters(namespace)
         self._instance, self._instances = instance, instances
         self._name = instance_name(instance)
+        self._shares = Shares(self._progress, job.name, instance, instances, self._clock)
         ordered = {name: s for name, s in job.sources.items() if isinstance(s, OrderedSource)}
         self._competing = [s for s in job.sources.values() if isinstance(s, CompetingSource)]
         keeps = keeps_state(job.program.script)
         self._arranger = Arranger(job.program.script, None if keeps else job.policy)
-        self._timeline: Timeline | None = None
-        self._keeping: Keeping | None = None
+        self._stateful: StatefulTasks | None = None
         if keeps:
-            partitions = {name: source.partitions for name, source in ordered.items()}
-            self._timeline = Timeline(job.program, partitions, job.policy)
-            self._keeping = Keeping(
-                self._progress, job.name, self._name, instance, self._timeline, self._clock
-            )
-        self._tasks = Tasks(
-            self._progress,
-            job.name,
-            ordered,
-            self._name,
-            # All partitions belong to whoever has the state.
-            (0, 1) if keeps else (instance, instances),
-            self._clock,
-            self._arranger.begin,
-        )
+            cutting = Cutting(job.name, job.program, ordered, job.policy, job.per_partition)
+            self._stateful = StatefulTasks(cutting, namespace, self._progress, self._name, self._clock)
+        self._tasks = Tasks(self._progress, job.name, ordered, self._name, self._arranger.begin)
+        self._ends = not self._competing and all(source.ends for source in ordered.values())
         remote = {name: s for name, s in job.sinks.items() if isinstance(s, RemoteSink)}
+        self._staged = {name: s for name, s in job.sinks.items() if isinstance(s, StagedSink)}
         self._delivery = Delivery(self._progress, namespace, job.name, self._name, remote)
         self._pace = Pace(self._clock)
         self.clocks = StageClocks(self._clock)
@@ -122,10 +127,13 @@ class Instance:
         self._ownership = self._progress.acquire(self._job.name, self._name, self._name)
         died = True
         try:
-            if self._keeping is None:
+            if self._stateful is None:
                 check_nothing_kept(self._progress, self._job.name)
+            self._from_us = self._progress.start_us(self._job.name)
             for source in self._competing:
                 source.reclaim()
+            for sink in self._staged.values():
+                sink.resume()
             self._delivery.resume()
             if self._instance == 0:
                 self._deliver_for_others()
@@ -139,40 +147,68 @@ class Instance:
         finally:
             self._intake.close()
             self._tasks.release(died=died)
-            if self._keeping is not None:
-                self._keeping.release()
+            if self._stateful is not None:
+                self._stateful.release(died=died)
             self._ownership.release()
 
     def _loop(self) -> None:
         next_look_ns = 0
-        ending = False
+        ending = giving = False
         while not self._stopping:
             if self._clock.monotonic_ns() >= next_look_ns:
                 next_look_ns = self._clock.monotonic_ns() + int(HOUSEKEEPING_S * 1e9)
-                self._acquire()
                 self._progress.beat(self._job.name, self._name, self.clocks.counters())
                 request = self._progress.stop_requested(self._job.name)
                 if request == "now" or not self._wanted():
                     return
                 ending = request == "end"
-            arrivals = self._intake.take(self._pace.rows)
+                self._shares.refresh()
+                if not self._shares.wanted:
+                    return
+                self._acquire()
+                giving = self._gives()
+            arrivals = self._intake.take(self._pace.rows, self._ahead())
             if arrivals is not None:
-                self._epoch(arrivals)
+                self._epoch(arrivals, reading_on=not giving)
             elif ending and self._at_end():
-                self._tick()
+                self._finish()
                 return
             else:
                 self._pace.rest()
+            if giving and not self._intake.pending:
+                self._give_back()
+                giving = False
             if self._clock.monotonic_ns() >= self._next_tick_ns:
                 self._tick()
 
+    # --- sharing -------------------------------------------------------------------------------------
+
     def _acquire(self) -> None:
         """Take the tasks that are ours to take."""
-        if self._keeping is not None and self._timeline is not None and not self._keeping.owned:
-            if not self._keeping.acquire():
-                return
-            self._arranger.number_from(self._timeline.next_number)
-        self._tasks.acquire()
+        if self._stateful is None:
+            self._tasks.acquire(lambda number, _: self._shares.takes(number))
+        else:
+            self._stateful.acquire(self._shares, self._arranger)
+            stateful = self._stateful
+            self._tasks.acquire(lambda _, place: stateful.owns(place))
+
+    def _gives(self) -> bool:
+        """Tell whether we have tasks that are another instance's."""
+        if self._stateful is not None:
+            return bool(self._stateful.given(self._shares))
+        return self._tasks.any_owned(lambda number, _: self._shares.gives(number))
+
+    def _give_back(self) -> None:
+        """Release what is another's; nothing of it is in hand any more."""
+        if self._stateful is None:
+            self._tasks.give_back(lambda number, _: self._shares.gives(number))
+            return
+        stateful, given = self._stateful, self._stateful.given(self._shares)
+        self._tasks.give_back(lambda _, place: stateful.goes_with(place, given))
+        stateful.give_back(given)
+
+    def _ahead(self) -> set[tuple[str, int]]:
+        return set() if self._stateful is None else self._stateful.ahead()
 
     def _deliver_for_others(self) -> None:
         """Deliver what instances left behind that no longer run, as the job has fewer instances now."""
@@ -187,107 +223,155 @@ class Instance:
 
     # --- one epoch -----------------------------------------------------------------------------------
 
-    def _epoch(self, arrivals: Arrivals) -> None:
+    def _epoch(self, arrivals: Arrivals, *, reading_on: bool) -> None:
         with self._pace.timed(arrivals.events, full=arrivals.full):
-            if arrivals.full:
-                self._intake.read_ahead(self._pace.rows)
-            if self._tasks.killer(arrivals.polls[0]):
-                outcome = Outcome(dead={arrivals.first: KILLER})
-            else:
-                outcome = self._prepare(arrivals, self._run_program(arrivals))
-            self._commit(arrivals, outcome)
+            if arrivals.full and reading_on:
+                self._intake.read_ahead(self._pace.rows, self._ahead())
+            self._commit(arrivals, self._parts(arrivals))
             self._intake.done(arrivals)
+
+    def _parts(self, arrivals: Arrivals) -> list[_Part]:
+        """Run the events of an epoch, task by task."""
+        if self._stateful is None:
+            if arrivals.skipped:
+                return [_Part(None, Outcome())]
+            with self.clocks.stage("query"):
+                results = self._run(arrivals, partial(self._job.program.run, arrivals.batches))
+            return [self._part(None, results, arrivals)]
+        parts = []
+        for task, pieces in self._stateful.with_events(arrivals):
+            with self.clocks.stage("order"):
+                arrivals.rejected.extend(task.add(pieces, arrivals.first + arrivals.events))
+            with self.clocks.stage("query"):
+                results = self._run(arrivals, partial(task.timeline.advance, arrivals.first))
+            parts.append(self._part(task, results, arrivals))
+        return parts
 
     def _tick(self) -> None:
         """Let time pass where nothing came; what comes of it is an epoch that has read nothing.
 
-        Without rows there is nothing to commit: the next epoch saves the state.
+        Without rows there is nothing to commit: the next epoch has on record how far time came.
         """
         self._next_tick_ns = self._clock.monotonic_ns() + int(TICK_S * 1e9)
-        if self._timeline is None or self._keeping is None or not self._timeline.holds:
+        if self._stateful is None or not self._stateful.holds:
             return
-        ticks = self._tasks.quiet(self._clock.now_us())
-        self._timeline.pass_time(ticks)
-        self._keeping.note(ticks)
-        results = self._run_program(NOTHING)
-        if results.outputs or results.failures:
-            self._commit(NOTHING, self._prepare(NOTHING, results))
+        parts = []
+        for task in self._stateful.ticked(self._tasks.quiet(self._clock.now_us())):
+            results = self._run(NOTHING, partial(task.timeline.advance, NOTHING.first))
+            if results.outputs or results.failures or results.answers:
+                parts.append(self._part(task, results, NOTHING))
+        if parts:
+            self._commit(NOTHING, parts)
 
-    def _run_program(self, arrivals: Arrivals) -> Results:
+    def _finish(self) -> None:
+        """Let time run out if nothing can come any more, and as far as it has come otherwise."""
+        if self._stateful is None or not self._ends:
+            self._tick()
+            return
+        parts = []
+        for task in self._stateful.owned:
+            results = self._run(NOTHING, partial(task.finish, NOTHING.first))
+            parts.append(self._part(task, results, NOTHING))
+        if parts:
+            self._commit(NOTHING, parts)
+
+    def _run(self, arrivals: Arrivals, run: Callable[[], Results]) -> Results:
         try:
-            if self._timeline is None:
-                with self.clocks.stage("query"):
-                    results = self._job.program.run(arrivals.batches)
-            else:
-                with self.clocks.stage("order"):
-                    arrivals.rejected.extend(self._timeline.add(arrivals))
-                with self.clocks.stage("query"):
-                    results = self._timeline.advance(arrivals.first)
+            results = run()
         except RowError as error:
             raise DataError(f"{error}\n{_where(arrivals, error.origin)}") from None
         self.clocks.move("query", "score", results.score_ns)
         return results
 
-    def _prepare(self, arrivals: Arrivals, results: Results) -> Outcome:
+    def _part(self, task: StatefulTask | None, results: Results, arrivals: Arrivals) -> _Part:
         crash_point("job.after_score")
         with self.clocks.stage("write"):
-            return prepare(results, arrivals, self._job.sinks, self._row_ids(arrivals))
+            ids = self._row_ids(task, arrivals)
+            return _Part(task, prepare(results, arrivals.first, self._job.sinks, ids, self._from_us), results)
 
-    def _row_ids(self, arrivals: Arrivals) -> RowIds:
-        if self._keeping is None:
+    def _row_ids(self, task: StatefulTask | None, arrivals: Arrivals) -> RowIds:
+        if task is None:
             return lambda _, batch: position_ids(batch, arrivals)
-        job, epoch = self._job.name, self._keeping.epoch
-        return lambda output, batch: epoch_ids(job, epoch, output, batch)
+        name = f"{self._job.name}{task.suffix}"
+        return lambda output, batch: time_ids(name, output, batch)
 
-    def _commit(self, arrivals: Arrivals, outcome: Outcome) -> None:
-        letters = [self._letter(arrivals, origin, reason) for origin, reason in outcome.dead.items()]
-        letters += [self._row_letter(number, row) for number, row in enumerate(outcome.dead_rows)]
+    def _commit(self, arrivals: Arrivals, parts: Sequence[_Part]) -> None:
+        letters = self._letters(arrivals, parts)
+        staged = self._stage(parts)
         with self.clocks.stage("commit"):
-            state = {} if self._keeping is None else self._keeping.snapshot()
             with self._namespace.transaction() as tx:
                 crash_point("job.commit.begin")
                 self._ownership.check(tx)
                 self._tasks.save(tx, arrivals.polls, arrivals.watermarks_us)
-                if self._keeping is not None:
-                    self._keeping.save(tx, state)
+                for part in parts:
+                    if part.task is not None:
+                        part.task.log(tx, arrivals, part.results.answers)
                 for poll in arrivals.polls:
                     if poll.leases:
                         self._competing_source(poll).finish(tx, poll)
-                self._write(tx, outcome)
+                for name, place in staged.items():
+                    self._staged[name].publish(tx, place)
+                for part in parts:
+                    self._write(tx, part.outcome)
                 crash_point("job.commit.outputs_written")
                 self._dead_letters.add(tx, letters)
-                self._count(tx, arrivals, outcome)
+                self._count(tx, arrivals, parts, len(letters))
                 crash_point("job.commit.before")
             crash_point("job.commit.after")
         self._tasks.advance(arrivals.polls)
+        if self._stateful is not None:
+            self._stateful.committed([part.task for part in parts if part.task is not None])
         with self.clocks.stage("deliver"):
             self._delivery.deliver()
+
+    def _stage(self, parts: Sequence[_Part]) -> dict[str, int]:
+        """Write the rows of files where they will stay; the commit says that they count."""
+        payloads: dict[str, list[bytes]] = {}
+        for part in parts:
+            for name, prepared in part.outcome.prepared.items():
+                if name in self._staged:
+                    payloads.setdefault(name, []).append(prepared.payload)
+        with self.clocks.stage("write"):
+            staged = {name: self._staged[name].stage(b"".join(some)) for name, some in payloads.items()}
+        if staged:
+            crash_point("job.staged")
+        return staged
 
     def _write(self, tx: Transaction, outcome: Outcome) -> None:
         for name, prepared in outcome.prepared.items():
             sink = self._job.sinks[name]
             if isinstance(sink, LocalSink):
                 sink.write(tx, prepared)
-            else:
+            elif name not in self._staged:
                 self._delivery.add(tx, name, prepared.payload)
 
-    def _count(self, tx: Transaction, arrivals: Arrivals, outcome: Outcome) -> None:
-        rows_out = sum(prepared.rows for prepared in outcome.prepared.values())
+    def _count(self, tx: Transaction, arrivals: Arrivals, parts: Sequence[_Part], dead: int) -> None:
+        rows_out = sum(prepared.rows for part in parts for prepared in part.outcome.prepared.values())
         self.clocks.events_in += arrivals.events
         self.clocks.rows_out += rows_out
-        dead = len(outcome.dead) + len(outcome.dead_rows)
         self.clocks.dead += dead
         self.clocks.epochs += 1
-        self._progress.count(
-            tx,
-            self._job.name,
-            {"events_in": arrivals.events, "rows_out": rows_out, "dead": dead},
-        )
+        counts = {"events_in": arrivals.events, "rows_out": rows_out, "dead": dead}
+        self._progress.count(tx, self._job.name, counts)
 
     def _competing_source(self, poll: Poll) -> CompetingSource:
         source = self._job.sources[poll.input]
         assert isinstance(source, CompetingSource)
         return source
+
+    # --- dead letters --------------------------------------------------------------------------------
+
+    def _letters(self, arrivals: Arrivals, parts: Sequence[_Part]) -> list[DeadLetter]:
+        dead = {reject.origin: reject.reason for reject in arrivals.rejected}
+        if arrivals.skipped:
+            dead[arrivals.first] = KILLER
+        for part in parts:
+            dead |= part.outcome.dead
+        letters = [self._letter(arrivals, origin, reason) for origin, reason in dead.items()]
+        if self._from_us is not None:
+            # What was read to fill the first windows has been judged before.
+            letters = [letter for letter in letters if letter.first_us >= self._from_us]
+        return letters + [letter for part in parts for letter in self._row_letters(part)]
 
     def _letter(self, arrivals: Arrivals, origin: int, reason: str) -> DeadLetter:
         poll, index = arrivals.place(origin)
@@ -302,18 +386,23 @@ class Instance:
             first_us=self._clock.now_us() if poll.arrival_us is None else int(poll.arrival_us[index]),
         )
 
-    def _row_letter(self, number: int, row: DeadRow) -> DeadLetter:
-        """Return the letter of a row that comes from no one event; its place is that in the job's epochs."""
-        assert self._keeping is not None
-        return DeadLetter(
-            job=self._job.name,
-            source_kind=DEAD_ROW,
-            source=self._job.name,
-            partition=self._keeping.epoch,
-            position=number,
-            body=row.body.encode(),
-            reason=row.reason,
-        )
+    def _row_letters(self, part: _Part) -> list[DeadLetter]:
+        """Return letters of rows that come from no one event; their place is that in the task's epochs."""
+        if not part.outcome.dead_rows:
+            return []
+        assert part.task is not None
+        return [
+            DeadLetter(
+                job=self._job.name,
+                source_kind=DEAD_ROW,
+                source=f"{self._job.name}{part.task.suffix}",
+                partition=part.task.epoch + 1,
+                position=number,
+                body=row.body.encode(),
+                reason=row.reason,
+            )
+            for number, row in enumerate(part.outcome.dead_rows)
+        ]
 
 
 def instance_name(number: int) -> str:

@@ -97,9 +97,18 @@ class Orderer:
         """Whether events are held back until time passes."""
         return any(place.waiting for place in self._partitions)
 
+    @property
+    def waiting_rows(self) -> int:
+        """How many events are held back."""
+        return sum(batch.height for place in self._partitions for batch in place.waiting)
+
     def frontier_us(self) -> int:
         """Return the time below which no more events will come."""
         return min(map(self._frontier_us, self._partitions))
+
+    def frontier_us_of(self, partition: int) -> int:
+        """Return the time below which no more events will come from one partition."""
+        return self._frontier_us(self._partitions[partition])
 
     def _frontier_us(self, place: _Partition) -> int:
         frontiers = [NEVER_US]

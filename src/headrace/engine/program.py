@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -43,10 +44,14 @@ from headrace.sql.plan import Effect, Relation, Scan, Script, StepRef, Union
 
 @dataclass(slots=True)
 class Results:
-    """The rows of each output, in order; the events that a call failed on; the time spent in calls."""
+    """The rows of each output, in order; the events that a call failed on; the time spent in calls.
+
+    `answers` are the rows that came out of calls, by place, where what is kept depends on them.
+    """
 
     outputs: dict[str, Batch] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
+    answers: dict[str, Batch] = field(default_factory=dict)
     score_ns: int = 0
 
 
@@ -83,18 +88,38 @@ class Program:
         a DataError, when a row makes the job stop.
         """
         run = _Run(self._plan, self._clock, self._states)
-        results = run.results({name.casefold(): part for name, part in inputs.items()})
+        results = run.results(inputs)
         self._states = run.states
         return results
+
+    def rebuild(self, inputs: Mapping[str, Slice], answers: Mapping[str, Batch]) -> None:
+        """Keep what `advance` kept of these slices, without its rows and without its calls.
+
+        `answers` are those of its results. Raises Fatal when they are those of something else.
+        """
+        run = _Run(self._plan, self._clock, self._states, answers)
+        run.rebuild(inputs)
+        self._states = run.states
+
+    def fresh(self) -> Program:
+        """Return the same program before its first slice."""
+        program = copy(self)
+        program._states = {}
+        return program
 
     @property
     def holds(self) -> bool:
         """Whether rows are kept that time may bring something out of."""
         return any(map(_holds, self._states.values()))
 
+    @property
+    def state(self) -> State:
+        """What a snapshot holds; it does not change when the program goes on."""
+        return {"plan": self._plan.fingerprint, "states": self._states}
+
     def snapshot(self) -> bytes:
         """Return what `restore` needs to go on from here in another process."""
-        return encode({"plan": self._plan.fingerprint, "states": self._states})
+        return encode(self.state)
 
     def restore(self, snapshot: bytes) -> None:
         """Go on from a snapshot. Raises UserError if another plan wrote it, Fatal if it is damaged."""
@@ -125,6 +150,25 @@ class _Plan:
             self._make(_step_place(name), relation)
         for name, relation in self.outputs.items():
             self._make(_output_place(name), relation)
+        #: The outermost relations that keep something, and the calls that what is kept depends on.
+        self.keepers: dict[str, Relation] = {}
+        self.recorded: set[str] = set()
+        for name, relation in self.outputs.items():
+            self._mark(_output_place(name), relation, kept=False)
+
+    def _mark(self, place: str, relation: Relation, *, kept: bool) -> None:
+        below = sources(relation)
+        if isinstance(relation, StepRef):
+            name = relation.step.casefold()
+            self._mark(_step_place(name), self.steps[name], kept=kept)
+        # Where several relations meet, the one that is ahead waits.
+        elif not kept and (isinstance(relation, Stateful) or len(below) > 1):
+            self.keepers[place] = relation
+            kept = True
+        if kept and isinstance(relation, Effect):
+            self.recorded.add(place)
+        for number, source in enumerate(below):
+            self._mark(f"{place}/{number}", source, kept=kept)
 
     def _make(self, place: str, relation: Relation) -> None:
         if isinstance(relation, Stateful):
@@ -157,28 +201,45 @@ def _output_place(name: str) -> str:
 class _Run:
     """One pass: each WITH step is computed once, however many statements read it.
 
-    `states` is what is kept after it; the states given are not changed.
+    `states` is what is kept after it; the states given are not changed. With `answers` nothing is called.
     """
 
-    def __init__(self, plan: _Plan, clock: Clock, states: Mapping[str, State]) -> None:
+    def __init__(
+        self,
+        plan: _Plan,
+        clock: Clock,
+        states: Mapping[str, State],
+        answers: Mapping[str, Batch] | None = None,
+    ) -> None:
         self._plan, self._clock = plan, clock
+        self._answers = answers
         self.states = dict(states)
         self._inputs: Mapping[str, Slice] = {}
         self._nothing = Slice(None, FOREVER_US)
         self._steps: dict[str, Slice] = {}
         self._results = Results()
 
+    def rebuild(self, inputs: Mapping[str, Slice]) -> None:
+        """Compute only what changes the states."""
+        self._begin(inputs)
+        for place, relation in self._plan.keepers.items():
+            self._slice(relation, place)
+
     def results(self, inputs: Mapping[str, Slice]) -> Results:
-        frontiers_us = {part.frontier_us for part in inputs.values()}
-        assert len(frontiers_us) <= 1, "all inputs have one frontier"
-        self._inputs = inputs
-        if frontiers_us:
-            self._nothing = Slice(None, frontiers_us.pop())
+        """Compute the rows of the outputs."""
+        self._begin(inputs)
         for name, relation in self._plan.outputs.items():
             batch = self._slice(relation, _output_place(name)).batch
             if batch is not None:
                 self._results.outputs[name] = batch
         return self._results
+
+    def _begin(self, inputs: Mapping[str, Slice]) -> None:
+        frontiers_us = {part.frontier_us for part in inputs.values()}
+        assert len(frontiers_us) <= 1, "all inputs have one frontier"
+        self._inputs = {name.casefold(): part for name, part in inputs.items()}
+        if frontiers_us:
+            self._nothing = Slice(None, frontiers_us.pop())
 
     def _slice(self, relation: Relation, place: str) -> Slice:
         """Return the rows of a relation up to its frontier."""
@@ -215,7 +276,7 @@ class _Run:
             case Union():
                 return union(batches, by_origin=self._plan.stateless)
             case Effect():
-                return self._effect(relation, batches[0])
+                return self._effect(relation, batches[0], place)
         return self._plan.transformations[place](batches[0])
 
     def _aligned(self, below: Sequence[Slice], place: str) -> list[Slice]:
@@ -231,12 +292,18 @@ class _Run:
             self._steps[name] = self._slice(self._plan.steps[name], _step_place(name))
         return self._steps[name]
 
-    def _effect(self, effect: Effect, source: Batch) -> Batch:
+    def _effect(self, effect: Effect, source: Batch, place: str) -> Batch:
+        if self._answers is not None:
+            if place not in self._answers:
+                raise Fatal("the state cannot be rebuilt: answers of models that it depends on are missing")
+            return self._answers[place]
         began = self._clock.monotonic_ns()
         parts = self._plan.parts
         result = run_effect(effect, source, parts.functions, parts.script)
         self._results.score_ns += self._clock.monotonic_ns() - began
         self._results.failures += result.failures
+        if place in self._plan.recorded:
+            self._results.answers[place] = result.batch
         return result.batch
 
 

@@ -114,7 +114,9 @@ def _frame(frame: pl.DataFrame, frames: list[bytes], path: str) -> int:
         if dtype == pl.Object:
             raise UserError(f"{path} has the column {name!r} of Python objects, which cannot be saved")
     buffer = io.BytesIO()
-    frame.write_ipc_stream(buffer)
+    # Polars locks the frame that it writes and then waits for Python, which another thread may hold while it
+    # waits for that frame: a clone has a lock of its own, and the same columns.
+    frame.clone().write_ipc_stream(buffer)
     frames.append(buffer.getvalue())
     return len(frames) - 1
 

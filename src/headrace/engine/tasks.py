@@ -1,19 +1,18 @@
-"""The tasks of an instance: the partitions that it reads, each owned, fenced and positioned.
+"""The partitions that an instance reads, each owned, fenced and positioned.
 
-A query without state is cut into one task per partition of its ordered inputs. Instances share the tasks
-evenly and take over those whose owner is gone. A task whose owners died several times without progress is
-read in ever smaller pieces until the event that kills them stands alone; that one is set aside.
+A query without state has a task for each. One with state has tasks of its own, which a partition goes with. A
+partition whose readers died several times without progress is read in ever smaller pieces until the event
+that kills them stands alone; that one is set aside.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from headrace.clock import Clock
 from headrace.connect.source import OrderedSource, Poll
 from headrace.errors import HeadraceError, Transient
 from headrace.limits import STARTS_WITHOUT_PROGRESS
@@ -21,12 +20,13 @@ from headrace.local.namespace import Transaction
 from headrace.local.ownership import Ownership
 from headrace.local.progress import Progress
 
-#: How long a task of another instance may stand unowned before this one takes it.
-TAKE_OVER_AFTER_S: Final = 3.0
-
 #: The first batch of a start is at most this large: a slow model soon shows a result, and an event that
 #: kills the process before anything was committed is within as many.
 FIRST_BATCH_ROWS: Final = 64
+
+
+#: An input and one of its partitions.
+Place = tuple[str, int]
 
 
 @dataclass(slots=True)
@@ -49,6 +49,11 @@ class Task:
         return task_name(self.input, self.partition)
 
     @property
+    def place(self) -> Place:
+        """The input and the partition."""
+        return self.input, self.partition
+
+    @property
     def kills_alone(self) -> bool:
         """Whether the next event, read alone, has already killed its reader."""
         return self.suspect_end == self.offset + 1 and self.piece_rows == 0
@@ -60,7 +65,7 @@ def task_name(input_name: str, partition: int) -> str:
 
 
 class Tasks:
-    """All tasks of a job, as one instance sees them; `begin` is told the watermark of each one it takes."""
+    """All partitions of a job's ordered inputs; `begin` is told the watermark of each one that is taken."""
 
     def __init__(
         self,
@@ -68,19 +73,14 @@ class Tasks:
         job: str,
         sources: Mapping[str, OrderedSource],
         owner: str,
-        share: tuple[int, int],
-        clock: Clock,
         begin: Callable[[str, int, int | None], None],
     ) -> None:
         self._begin = begin
-        self._progress, self._job, self._owner, self._clock = progress, job, owner, clock
-        self._instance, self._instances = share
+        self._progress, self._job, self._owner = progress, job, owner
         self._sources = sources
-        self._free = [
+        self._all = [
             (name, partition) for name, source in sources.items() for partition in range(source.partitions)
         ]
-        self._all = list(self._free)
-        self._own_only_until_ns = clock.monotonic_ns() + int(TAKE_OVER_AFTER_S * 1e9)
         self._turn = 0
         self.owned: list[Task] = []
 
@@ -89,18 +89,26 @@ class Tasks:
         """Whether an event is being looked for that kills its reader."""
         return any(task.suspect_end is not None for task in self.owned)
 
-    def acquire(self) -> None:
-        """Take what is ours to take: first our share, after a while also what nobody owns."""
-        ours_only = self._clock.monotonic_ns() < self._own_only_until_ns
-        for index, (name, partition) in enumerate(self._all):
-            if (name, partition) not in self._free:
-                continue
-            if ours_only and index % self._instances != self._instance:
-                continue
-            task = self._acquired(name, partition)
-            if task is not None:
-                self._free.remove((name, partition))
-                self.owned.append(task)
+    def acquire(self, takes: Callable[[int, Place], bool]) -> None:
+        """Take the free partitions that `takes`, given their number and place, says are ours."""
+        mine = {task.place for task in self.owned}
+        for number, place in enumerate(self._all):
+            if place not in mine and takes(number, place):
+                task = self._acquired(*place)
+                if task is not None:
+                    self.owned.append(task)
+
+    def give_back(self, gives: Callable[[int, Place], bool]) -> None:
+        """Release the partitions that `gives`, given their number and place, says are another's."""
+        for number, place in enumerate(self._all):
+            for task in [task for task in self.owned if task.place == place and gives(number, place)]:
+                self._release(task, died=False)
+                self.owned.remove(task)
+
+    def any_owned(self, chosen: Callable[[int, Place], bool]) -> bool:
+        """Tell whether a partition that we have is among those `chosen`."""
+        mine = {task.place for task in self.owned}
+        return any(place in mine and chosen(number, place) for number, place in enumerate(self._all))
 
     def _acquired(self, name: str, partition: int) -> Task | None:
         task = task_name(name, partition)
@@ -133,8 +141,11 @@ class Tasks:
                 task.piece_rows = FIRST_BATCH_ROWS // 2
         return task.suspect_end is not None
 
-    def read(self, max_events: int, max_bytes: int) -> list[Poll]:
-        """Return what there is to read, bounded in all; a suspected task is read alone, piece by piece."""
+    def read(self, max_events: int, max_bytes: int, skipped: Container[Place] = ()) -> list[Poll]:
+        """Return what there is to read, bounded in all, of places that are not `skipped`.
+
+        A suspected task is read alone, piece by piece.
+        """
         for task in self.owned:
             if task.suspect_end is not None and (poll := self._piece(task, max_bytes)) is not None:
                 return [poll]
@@ -142,7 +153,7 @@ class Tasks:
         self._turn += 1  # so that no partition starves the others
         turn = self._turn % max(1, len(self.owned))
         for task in self.owned[turn:] + self.owned[:turn]:
-            if task.suspect_end is not None or max_events <= 0 or max_bytes <= 0:
+            if task.suspect_end is not None or max_events <= 0 or max_bytes <= 0 or task.place in skipped:
                 continue
             poll = task.source.poll(task.partition, task.read_offset, max_events, max_bytes)
             if poll is not None and not self._suspected(task):
@@ -215,10 +226,13 @@ class Tasks:
         return True
 
     def release(self, *, died: bool) -> None:
-        """Give all tasks back; a start that did not end in death does not count as one without progress."""
+        """Give all back; a start that did not end in death does not count as one without progress."""
         for task in self.owned:
-            if not died:
-                with contextlib.suppress(HeadraceError):  # a disk that failed has said so already
-                    self._progress.forget_starts(self._job, task.name)
-            task.ownership.release()
+            self._release(task, died=died)
         self.owned.clear()
+
+    def _release(self, task: Task, *, died: bool) -> None:
+        if not died:
+            with contextlib.suppress(HeadraceError):  # a disk that failed has said so already
+                self._progress.forget_starts(self._job, task.name)
+        task.ownership.release()

@@ -1,4 +1,4 @@
-"""Where a job with state stands in time: its inputs in order, and a program that is run up to the slowest.
+"""Where a task with state stands in time: its inputs in order, and a program that is run up to the slowest.
 
 Time passes with the events, and where a partition is quiet with the clock: a hub that says of a partition
 that nothing more will be stamped before now lets windows close that no event would have closed.
@@ -11,12 +11,12 @@ from typing import Any, Final
 
 import polars as pl
 
-from headrace.engine.arrivals import Arrivals, Piece, Rejected
+from headrace.engine.arrivals import Piece, Rejected
 from headrace.engine.making import is_stateless
-from headrace.engine.operator import NEVER_US, Slice, State
+from headrace.engine.operator import FOREVER_US, NEVER_US, Slice, State
 from headrace.engine.orderer import Orderer
 from headrace.engine.program import Program, Results
-from headrace.engine.snapshot import decode, encode
+from headrace.engine.snapshot import decode
 from headrace.errors import Fatal, UserError
 from headrace.events.batch import DTYPES, ORIGIN, TIME, Batch, ValueType
 from headrace.events.watermark import Policy
@@ -35,13 +35,19 @@ def keeps_state(script: Script) -> bool:
 
 
 class Timeline:
-    """A program with state and the orderers of its inputs; `partitions` is how many each input has."""
+    """A program with state and the orderers of its inputs; `partitions` are those of each that it reads."""
 
-    def __init__(self, program: Program, partitions: Mapping[str, int], policy: Policy) -> None:
-        self._program, self._partitions = program, partitions
-        by_input = {scan.input: scan for scan in scans(program.script)}
+    def __init__(self, program: Program, partitions: Mapping[str, Sequence[int]], policy: Policy) -> None:
+        self._program, self._policy = program.fresh(), policy
+        self._places = {name: {p: place for place, p in enumerate(own)} for name, own in partitions.items()}
+        self._begin()
+
+    def _begin(self) -> None:
+        script = self._program.script
+        by_input = {scan.input: scan for scan in scans(script)}
         self._orderers = {
-            name: _orderer(by_input[name], program.script, policy, partitions[name]) for name in partitions
+            name: _orderer(by_input[name], script, self._policy, len(own))
+            for name, own in self._places.items()
         }
         self._frontier_us = NEVER_US
         self.next_number = 0
@@ -56,39 +62,72 @@ class Timeline:
         """Whether anything would come of time alone."""
         return self._program.holds or any(orderer.waits for orderer in self._orderers.values())
 
-    def add(self, arrivals: Arrivals) -> list[Rejected]:
-        """Put events in order; returns those that have no place in time."""
-        if arrivals.polls:
-            self.next_number = arrivals.first + arrivals.events
-        return [reject for piece in arrivals.pieces for reject in self._add(piece)]
+    def add(self, pieces: Sequence[Piece], next_number: int) -> list[Rejected]:
+        """Put events in order, all numbered below `next_number`; returns those that have no place in time."""
+        self.next_number = next_number
+        return [reject for piece in pieces for reject in self._add(piece)]
 
     def pass_time(self, ticks: Ticks) -> None:
         """Learn how far time has come where nothing did."""
         for name, floors in ticks.items():
             for partition, floor_us in floors.items():
-                self._orderers[name].pass_time(floor_us, partition)
+                self._orderers[name].pass_time(floor_us, self._places[name][partition])
+
+    def ahead(self, most_rows: int) -> set[tuple[str, int]]:
+        """Return the inputs and partitions to read no more of, as above `most_rows` wait for the others."""
+        if sum(orderer.waiting_rows for orderer in self._orderers.values()) <= most_rows:
+            return set()
+        slowest_us = self._slowest_us()
+        return {
+            (name, partition)
+            for name, places in self._places.items()
+            for partition, place in places.items()
+            if self._orderers[name].frontier_us_of(place) > slowest_us
+        }
 
     def advance(self, first: int) -> Results:
         """Run the program up to the slowest partition; raises RowError.
 
         Rows of events before number `first` come from none that can be named any more.
         """
+        slices = self._slices(self._slowest_us(), first)
+        return Results() if slices is None else self._program.advance(slices)
+
+    def rebuild(self, frontier_us: int, answers: Mapping[str, Batch]) -> None:
+        """Keep what `advance` kept up to a frontier, with the answers that it got and without its rows."""
+        slices = self._slices(frontier_us, FOREVER_US)
+        if slices is not None:
+            self._program.rebuild(slices, answers)
+
+    def finish(self, first: int) -> Results:
+        """Let time run out; then all is as in the beginning, for events of another time."""
+        slices = self._slices(FOREVER_US, first)
+        results = Results() if slices is None else self._program.advance(slices)
+        number = self.next_number
+        self._program = self._program.fresh()
+        self._begin()
+        self.next_number = number
+        return results
+
+    def _slices(self, frontier_us: int, first: int) -> dict[str, Slice] | None:
         before_us = self._frontier_us
-        frontier_us = min(orderer.frontier_us() for orderer in self._orderers.values())
         if frontier_us <= before_us:
-            return Results()
+            return None
         self._frontier_us = frontier_us
-        slices = {
+        return {
             name: _since(orderer.take(frontier_us), before_us, first)
             for name, orderer in self._orderers.items()
         }
-        return self._program.advance(slices)
 
-    def snapshot(self) -> dict[str, bytes]:
-        """Return, in parts, what `restore` needs to go on from here."""
-        inputs: State = {name: orderer.state for name, orderer in self._orderers.items()}
+    def _slowest_us(self) -> int:
+        return min(orderer.frontier_us() for orderer in self._orderers.values())
+
+    @property
+    def state(self) -> dict[str, State]:
+        """What a snapshot holds, in parts; it does not change when time goes on."""
+        inputs: State = {name: _copied(orderer.state) for name, orderer in self._orderers.items()}
         own: State = {"frontier_us": self._frontier_us, "next_number": self.next_number, "inputs": inputs}
-        return {_INPUTS: encode(own), _PROGRAM: self._program.snapshot()}
+        return {_INPUTS: own, _PROGRAM: self._program.state}
 
     def restore(self, parts: Mapping[str, bytes]) -> None:
         """Go on from a snapshot. Raises UserError if another plan wrote it, Fatal if it is damaged."""
@@ -98,10 +137,10 @@ class Timeline:
         own: Mapping[str, Any] = decode(parts[_INPUTS])
         for name, orderer in self._orderers.items():
             state = own["inputs"][name]
-            if len(state["partitions"]) != self._partitions[name]:
+            if len(state["partitions"]) != len(self._places[name]):
                 raise UserError(
                     f"input '{name}' had {len(state['partitions'])} partitions when the state was saved, and "
-                    f"has {self._partitions[name]} now: its hub was made anew"
+                    f"has {len(self._places[name])} now: its hub was made anew"
                 )
             orderer.restore(state)
         self._frontier_us, self.next_number = own["frontier_us"], own["next_number"]
@@ -109,7 +148,8 @@ class Timeline:
     def _add(self, piece: Piece) -> list[Rejected]:
         orderer, poll = self._orderers[piece.poll.input], piece.poll
         before = _copied(orderer.state)
-        dropped = orderer.add(piece.batch, piece.arrival_us, poll.partition)
+        place = self._places[poll.input][poll.partition]
+        dropped = orderer.add(piece.batch, piece.arrival_us, place)
         if dropped is None:
             return []
         origins = piece.batch.frame[ORIGIN]

@@ -17,7 +17,7 @@ import polars as pl
 from headrace.connect.sink import Prepared, Rows, Sink
 from headrace.engine.arrivals import Arrivals
 from headrace.engine.program import Results
-from headrace.events.batch import ORIGIN, Batch
+from headrace.events.batch import ORIGIN, TIME, Batch
 from headrace.events.formats.json import encode_rows
 
 #: The ids of an output's rows.
@@ -41,15 +41,22 @@ class Outcome:
     dead_rows: list[DeadRow] = field(default_factory=list)
 
 
-def prepare(results: Results, arrivals: Arrivals, sinks: Mapping[str, Sink], row_ids: RowIds) -> Outcome:
-    """Encode the outputs; events that failed anywhere are taken out of all of them."""
-    outcome = Outcome(dead={reject.origin: reject.reason for reject in arrivals.rejected})
+def prepare(
+    results: Results, first: int, sinks: Mapping[str, Sink], row_ids: RowIds, from_us: int | None = None
+) -> Outcome:
+    """Encode the outputs; events that failed anywhere are taken out of all of them.
+
+    Events are numbered from `first`. Rows before the time `from_us` are left out.
+    """
+    outcome = Outcome()
     for failure in results.failures:
-        if failure.origin is not None and failure.origin >= arrivals.first:
+        if failure.origin is not None and failure.origin >= first:
             outcome.dead[failure.origin] = failure.reason
         else:
             outcome.dead_rows.append(DeadRow(failure.row or "{}", failure.reason))
     outputs = results.outputs
+    if from_us is not None:
+        outputs = {name: _since(batch, from_us) for name, batch in outputs.items()}
     while True:
         outputs = {name: _without(batch, outcome.dead) for name, batch in outputs.items()}
         outcome.prepared = {}
@@ -60,7 +67,7 @@ def prepare(results: Results, arrivals: Arrivals, sinks: Mapping[str, Sink], row
                 outcome.prepared[name] = prepared
                 if prepared.failures:
                     failed = True
-                    outputs[name] = _note_failures(outcome, name, batch, prepared.failures, arrivals.first)
+                    outputs[name] = _note_failures(outcome, name, batch, prepared.failures, first)
         if not failed:
             return outcome
 
@@ -83,6 +90,10 @@ def _note_failures(
             text = encode_rows(Batch(batch.frame.slice(row, 1), batch.columns)).item()
             outcome.dead_rows.append(DeadRow(text, f"output '{name}': {why}"))
     return _without_rows(batch, alone) if alone else batch
+
+
+def _since(batch: Batch, from_us: int) -> Batch:
+    return batch.filter(batch.frame[TIME].to_physical() >= from_us)
 
 
 def _without_rows(batch: Batch, rows: Iterable[int]) -> Batch:
@@ -110,10 +121,12 @@ def position_ids(batch: Batch, arrivals: Arrivals) -> pl.Series:
     return numbered.to_series()
 
 
-def epoch_ids(job: str, epoch: int, output: str, batch: Batch) -> pl.Series:
-    """Return ``job/epoch/output/row`` for each row: rows of windows and joins have no position.
+def time_ids(task: str, output: str, batch: Batch) -> pl.Series:
+    """Return ``task/output/time/n`` for each row: the n-th from 0 of its time in microseconds since 1970 UTC.
 
-    No restart changes them, as an epoch that was committed is never computed again.
+    Rows of windows and joins have no position. All rows of one time come at once and in an order of their
+    own, so that these ids are the same whenever the events are read again.
     """
-    rows = pl.int_range(batch.height, eager=True)
-    return pl.select(pl.format("{}/{}/{}/{}", pl.lit(job), epoch, pl.lit(output), rows)).to_series()
+    ordinal = pl.int_range(pl.len()).over(TIME)
+    ids = pl.format("{}/{}/{}/{}", pl.lit(task), pl.lit(output), pl.col(TIME).to_physical(), ordinal)
+    return batch.frame.select(ids).to_series()

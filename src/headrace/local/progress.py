@@ -22,8 +22,8 @@ from headrace.names import checked_name
 StopMode = Literal["now", "end"]
 
 _NEXT_EPOCH: Final = """
-INSERT INTO epoch (job, task, number, ranges, watermark_us, committed_us)
-SELECT ?1, ?2, coalesce(max(number), 0) + 1, ?3, ?4, ?5 FROM epoch WHERE job = ?1 AND task = ?2
+INSERT INTO epoch (job, task, number, ranges, watermark_us, committed_us, answers)
+SELECT ?1, ?2, coalesce(max(number), 0) + 1, ?3, ?4, ?5, ?6 FROM epoch WHERE job = ?1 AND task = ?2
 RETURNING number
 """
 
@@ -33,8 +33,8 @@ ON CONFLICT (job, task, input, partition) DO UPDATE SET next_offset = excluded.n
 """
 
 _SAVE_STATE: Final = """
-INSERT INTO task_state (job, task, part, content) VALUES (?, ?, ?, ?)
-ON CONFLICT (job, task, part) DO UPDATE SET content = excluded.content
+INSERT INTO task_state (job, task, part, content, epoch) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (job, task, part) DO UPDATE SET content = excluded.content, epoch = excluded.epoch
 """
 
 _SAVE_SEQUENCE: Final = """
@@ -56,12 +56,23 @@ ON CONFLICT (job, instance) DO UPDATE SET
 
 
 class Epoch(NamedTuple):
-    """One commit of a task: its number from 1, what was read (JSON), and the watermark if there is one."""
+    """One commit of a task: its number from 1, what was read (JSON), and the watermark if there is one.
+
+    `answers` are those of models, where later state depends on them.
+    """
 
     number: int
     ranges: str
     watermark_us: int | None
     committed_us: int
+    answers: bytes | None
+
+
+class SavedState(NamedTuple):
+    """What a task keeps after epoch number `epoch`, in parts."""
+
+    epoch: int
+    parts: Mapping[str, bytes]
 
 
 class OutboxBlock(NamedTuple):
@@ -82,6 +93,11 @@ class InstanceState(NamedTuple):
     started_us: int
     heartbeat_us: int
     counters: dict[str, float]
+
+    @property
+    def number(self) -> int:
+        """The number of the instance."""
+        return int(self.instance.rpartition("-")[2])
 
 
 class Progress:
@@ -123,7 +139,8 @@ class Progress:
         This is progress: the task's count of starts begins anew and its probe is dropped. The last
         `EPOCHS_KEPT` epochs stay on record.
         """
-        number: int = tx.connection.execute(_NEXT_EPOCH, (job, task, ranges, watermark_us, tx.now_us)).get
+        values = (job, task, ranges, watermark_us, tx.now_us, None)
+        number: int = tx.connection.execute(_NEXT_EPOCH, values).get
         tx.connection.execute(
             "DELETE FROM epoch WHERE job = ? AND task = ? AND number <= ?", (job, task, number - EPOCHS_KEPT)
         )
@@ -136,11 +153,22 @@ class Progress:
         )
         return number
 
+    def log_epoch(
+        self, tx: Transaction, job: str, task: str, ranges: str, frontier_us: int, answers: bytes | None
+    ) -> int:
+        """Record an epoch that state is rebuilt from; return its number.
+
+        It stays on record until `save_state` saves what knows of it.
+        """
+        values = (job, task, ranges, frontier_us, tx.now_us, answers)
+        number: int = tx.connection.execute(_NEXT_EPOCH, values).get
+        return number
+
     def epochs(self, job: str, task: str) -> list[Epoch]:
         """Return the epochs on record, oldest first."""
         with self._namespace.reading() as connection:
             rows = connection.execute(
-                "SELECT number, ranges, watermark_us, committed_us FROM epoch "
+                "SELECT number, ranges, watermark_us, committed_us, answers FROM epoch "
                 "WHERE job = ? AND task = ? ORDER BY number",
                 (job, task),
             )
@@ -148,23 +176,62 @@ class Progress:
 
     # --- state ------------------------------------------------------------------------------------------
 
-    def state(self, job: str, task: str) -> dict[str, bytes]:
-        """Return what a task keeps of the events that it has read, by part; empty when that is nothing."""
+    def state(self, job: str, task: str) -> SavedState | None:
+        """Return what a task was last saved to keep of the events that it has read; None if it never was."""
+        with self._namespace.reading() as connection:
+            rows = list(
+                connection.execute(
+                    "SELECT epoch, part, content FROM task_state WHERE job = ? AND task = ?", (job, task)
+                )
+            )
+        if not rows:
+            return None
+        return SavedState(min(epoch for epoch, _, _ in rows), {part: content for _, part, content in rows})
+
+    def save_state(self, tx: Transaction, job: str, task: str, saved: SavedState) -> None:
+        """Put a state in the place of the one that was saved; epochs that it knows of are dropped."""
+        rows = [(job, task, part, body, saved.epoch) for part, body in saved.parts.items()]
+        tx.connection.executemany(_SAVE_STATE, rows)
+        # The last one gives the next its number.
+        tx.connection.execute(
+            "DELETE FROM epoch WHERE job = ? AND task = ? AND number < ?", (job, task, saved.epoch)
+        )
+
+    def tasks_with_state(self, job: str) -> list[str]:
+        """Return the names of the job's tasks that keep something."""
         with self._namespace.reading() as connection:
             rows = connection.execute(
-                "SELECT part, content FROM task_state WHERE job = ? AND task = ?", (job, task)
+                "SELECT DISTINCT task FROM task_state WHERE job = ? ORDER BY task", (job,)
             )
-            return dict(rows)
+            return [task for (task,) in rows]
 
-    def save_state(self, tx: Transaction, job: str, task: str, parts: Mapping[str, bytes]) -> None:
-        """Put these parts in the place of those that were saved."""
-        tx.connection.executemany(_SAVE_STATE, [(job, task, part, body) for part, body in parts.items()])
-
-    def forget_state(self, job: str, task: str) -> bool:
-        """Drop what a task keeps, but not its positions; tell whether there was anything."""
+    def forget_state(self, job: str) -> bool:
+        """Drop what the tasks of a job keep, but not their positions; tell whether there was anything."""
         with self._namespace.transaction() as tx:
-            tx.connection.execute("DELETE FROM task_state WHERE job = ? AND task = ?", (job, task))
-            return tx.connection.changes() > 0
+            return _forget_state(tx, job)
+
+    # --- where a job starts -----------------------------------------------------------------------------
+
+    def start_at(
+        self, job: str, positions: Mapping[str, Mapping[tuple[str, int], int]], from_us: int | None
+    ) -> None:
+        """Let a job that is not running go on elsewhere, by task; what it kept is dropped.
+
+        Its output begins at `from_us`, if that is given.
+        """
+        with self._namespace.transaction() as tx:
+            _forget_state(tx, job)
+            for task, places in positions.items():
+                self.record_epoch(tx, job, task, "{}", places)
+            tx.connection.execute("DELETE FROM job_start WHERE job = ?", (job,))
+            if from_us is not None:
+                tx.connection.execute("INSERT INTO job_start (job, from_us) VALUES (?, ?)", (job, from_us))
+
+    def start_us(self, job: str) -> int | None:
+        """Return the time at which the output of a job begins, None if that is with its first event."""
+        with self._namespace.reading() as connection:
+            found: int | None = connection.execute("SELECT from_us FROM job_start WHERE job = ?", (job,)).get
+        return found
 
     # --- starts without progress ------------------------------------------------------------------------
 
@@ -270,6 +337,23 @@ class Progress:
             )
             return [InstanceState._make((*row[:5], msgspec.json.decode(row[5]))) for row in rows]
 
+    def set_scale(self, job: str, instances: int | None) -> None:
+        """Ask a job to run as so many instances; None leaves it to its settings."""
+        with self._namespace.transaction() as tx:
+            tx.connection.execute("DELETE FROM job_scale WHERE job = ?", (job,))
+            if instances is not None:
+                tx.connection.execute(
+                    "INSERT INTO job_scale (job, instances) VALUES (?, ?)", (job, instances)
+                )
+
+    def scale(self, job: str) -> int | None:
+        """Return how many instances the job has been asked to run as, None if its settings say."""
+        with self._namespace.reading() as connection:
+            found: int | None = connection.execute(
+                "SELECT instances FROM job_scale WHERE job = ?", (job,)
+            ).get
+        return found
+
     def request_stop(self, job: str, mode: StopMode = "now") -> None:
         """Ask all instances of a job to stop; a later request takes the place of an earlier one."""
         with self._namespace.transaction() as tx:
@@ -289,3 +373,8 @@ class Progress:
         """Drop a request to stop, so that the job can run again."""
         with self._namespace.transaction() as tx:
             tx.connection.execute("DELETE FROM stop_request WHERE job = ?", (job,))
+
+
+def _forget_state(tx: Transaction, job: str) -> bool:
+    tx.connection.execute("DELETE FROM task_state WHERE job = ?", (job,))
+    return tx.connection.changes() > 0

@@ -1,0 +1,317 @@
+"""The tasks of a job with state: timelines with one owner each, on record in each commit, saved now and then.
+
+A task is the whole job, or one partition of each of its inputs. Saving goes on in the background: a state
+never changes in place, so it is encoded by a thread while the job goes on, and written by a later commit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from headrace.clock import Clock
+from headrace.connect.source import OrderedSource
+from headrace.engine.arrivals import Arranger, Arrivals, Piece, Rejected
+from headrace.engine.operator import State
+from headrace.engine.program import Program, Results
+from headrace.engine.recovery import Record, encoded_answers, merged, reads_of, rebuild
+from headrace.engine.shares import Shares
+from headrace.engine.snapshot import encode
+from headrace.engine.tasks import Place
+from headrace.engine.timeline import Ticks, Timeline
+from headrace.errors import Fatal, HeadraceError, Transient, UserError
+from headrace.events.batch import Batch
+from headrace.events.watermark import Policy
+from headrace.limits import MAX_STATE_BYTES, MAX_WAITING_ROWS
+from headrace.local.namespace import Namespace, Transaction
+from headrace.local.ownership import Ownership
+from headrace.local.progress import Progress, SavedState
+
+#: How long a state is not saved after it was, at least; what was read since is read again by a restart.
+SAVE_PAUSE_S: Final = 5.0
+
+#: Saving takes a tenth of the time at most.
+_PAUSE_PER_SAVING: Final = 9
+
+#: The task of a job that is not cut, and what the names of others begin with.
+STATE_TASK: Final = "state"
+
+
+@dataclass(frozen=True, slots=True)
+class Cutting:
+    """What the tasks of a job are made of; with `per_partition` there is one for each partition."""
+
+    job: str
+    program: Program
+    sources: Mapping[str, OrderedSource]
+    policy: Policy
+    per_partition: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Saving:
+    """A state that is being encoded: that behind `epoch`."""
+
+    epoch: int
+    parts: Future[dict[str, bytes]]
+    began_ns: int
+
+
+class StatefulTask:
+    """One task as one instance sees it: its own to advance and save once `acquire` says so."""
+
+    def __init__(
+        self, name: str, cutting: Cutting, partitions: Mapping[str, Sequence[int]], progress: Progress
+    ) -> None:
+        self.name = name
+        self._cutting, self._partitions, self._progress = cutting, partitions, progress
+        self._job = cutting.job
+        self._ownership: Ownership | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self.timeline = Timeline(self._cutting.program, self._partitions, self._cutting.policy)
+        self.epoch = 0
+        self._ticks: list[Ticks] = []
+        self._saved_epoch = 0
+        self._saving: _Saving | None = None
+        self._save_after_ns = 0
+        self._whole: dict[str, bytes] | None = None
+        self._committed = True
+        self._finished = False
+
+    @property
+    def suffix(self) -> str:
+        """What tells the task from others of its job: nothing, or ``/partition``."""
+        return self.name.removeprefix(STATE_TASK)
+
+    @property
+    def owned(self) -> bool:
+        """Whether the task is this instance's."""
+        return self._ownership is not None
+
+    def acquire(self, owner: str, arranger: Arranger) -> None:
+        """Take the task and rebuild its state, unless another instance has it.
+
+        Raises UserError if another query saved the state.
+        """
+        try:
+            self._ownership = self._progress.acquire(self._job, self.name, owner)
+        except Transient:
+            return
+        self._begin()
+        saved = self._progress.state(self._job, self.name)
+        epochs = self._progress.epochs(self._job, self.name)
+        self.epoch = epochs[-1].number if epochs else 0
+        if saved is None:
+            # The first commit says which query it is, so that no other goes on from it.
+            self._whole = _encoded(self.timeline.state)
+            return
+        try:
+            self.timeline.restore(saved.parts)
+        except UserError as error:
+            raise _with_advice(self._job, error) from None
+        self._saved_epoch = saved.epoch
+        arranger.number_from(self.timeline.next_number)
+        behind = [epoch for epoch in epochs if epoch.number > saved.epoch]
+        rebuild(self.timeline, behind, self._cutting.sources, arranger)
+
+    def add(self, pieces: Sequence[Piece], next_number: int) -> list[Rejected]:
+        """Take events, all numbered below `next_number`; returns those that have no place in time."""
+        self._committed = False
+        return self.timeline.add(pieces, next_number)
+
+    def pass_time(self, ticks: Ticks) -> None:
+        """Learn how far time has come where nothing did."""
+        self._committed = False
+        self.timeline.pass_time(ticks)
+        self._ticks.append(ticks)
+
+    def log(self, tx: Transaction, arrivals: Arrivals, answers: Mapping[str, Batch]) -> None:
+        """Within the commit: check that the task is still ours, and record what its state comes from."""
+        assert self._ownership is not None
+        self._ownership.check(tx)
+        polls = [poll for poll in arrivals.polls if poll.partition in self._partitions.get(poll.input, ())]
+        record = Record(reads_of(polls), arrivals.processed_us, merged(self._ticks), arrivals.skipped)
+        if self._whole is not None:
+            self._save(tx, SavedState(self.epoch, self._whole))
+        self.epoch = self._progress.log_epoch(
+            tx, self._job, self.name, record.encoded(), self.timeline.frontier_us, encoded_answers(answers)
+        )
+        if self._finished:
+            self._save(tx, SavedState(self.epoch, _encoded(self.timeline.state)))
+        elif self._saving is not None and self._saving.parts.done():
+            self._save(tx, SavedState(self._saving.epoch, self._saving.parts.result()))
+
+    def _save(self, tx: Transaction, saved: SavedState) -> None:
+        size_bytes = sum(map(len, saved.parts.values()))
+        if size_bytes > MAX_STATE_BYTES:
+            raise Fatal(
+                f"the state of job '{self._job}' takes {size_bytes:,} bytes, more than {MAX_STATE_BYTES:,}: "
+                "make windows shorter, bounds of joins closer or keys fewer"
+            )
+        self._progress.save_state(tx, self._job, self.name, saved)
+        self._saved_epoch = saved.epoch
+
+    def committed(self, saver: ThreadPoolExecutor, now_ns: int) -> None:
+        """After the commit: begin to save the state that it left, if it is time."""
+        self._ticks, self._whole, self._committed, self._finished = [], None, True, False
+        if self._saving is not None and self._saved_epoch >= self._saving.epoch:
+            took_ns = now_ns - self._saving.began_ns
+            self._save_after_ns = now_ns + max(int(SAVE_PAUSE_S * 1e9), _PAUSE_PER_SAVING * took_ns)
+            self._saving = None
+        if self._saving is None and now_ns >= self._save_after_ns:
+            parts = saver.submit(_encoded, self.timeline.state)
+            self._saving = _Saving(self.epoch, parts, now_ns)
+
+    def finish(self, first: int) -> Results:
+        """Let time run out; the commit that follows saves a state as in the beginning."""
+        results = self.timeline.finish(first)
+        self._committed, self._finished = False, True
+        return results
+
+    def release(self, namespace: Namespace, *, died: bool) -> None:
+        """Give the task back; what follows an orderly end finds the state saved."""
+        if self._ownership is None:
+            return
+        with contextlib.suppress(HeadraceError):  # the state is on record, saved or not
+            if not died and self._committed and self._saved_epoch < self.epoch:
+                with namespace.transaction() as tx:
+                    self._ownership.check(tx)
+                    self._save(tx, SavedState(self.epoch, _encoded(self.timeline.state)))
+        with contextlib.suppress(HeadraceError):
+            self._ownership.release()
+        self._ownership = None
+
+
+class StatefulTasks:
+    """All tasks of a job with state, as one instance sees them."""
+
+    def __init__(
+        self, cutting: Cutting, namespace: Namespace, progress: Progress, owner: str, clock: Clock
+    ) -> None:
+        self._namespace, self._progress, self._clock = namespace, progress, clock
+        self._cutting, self._owner = cutting, owner
+        self._saver = ThreadPoolExecutor(max_workers=1, thread_name_prefix="saver")
+        self._tasks = _tasks(cutting, progress)
+        self._by_place = {
+            (name, partition): task
+            for task, partitions in self._tasks
+            for name, own in partitions.items()
+            for partition in own
+        }
+
+    @property
+    def owned(self) -> list[StatefulTask]:
+        """The tasks that are this instance's."""
+        return [task for task, _ in self._tasks if task.owned]
+
+    @property
+    def holds(self) -> bool:
+        """Whether anything would come of time alone."""
+        return any(task.timeline.holds for task in self.owned)
+
+    def owns(self, place: Place) -> bool:
+        """Tell whether a partition of an input goes with a task that is ours."""
+        return self._by_place[place].owned
+
+    def goes_with(self, place: Place, tasks: Sequence[StatefulTask]) -> bool:
+        """Tell whether a partition of an input goes with one of `tasks`."""
+        return self._by_place[place] in tasks
+
+    def acquire(self, shares: Shares, arranger: Arranger) -> None:
+        """Take the tasks that are ours to take. Raises UserError if another query saved their state."""
+        self._check_cut()
+        for number, (task, _) in enumerate(self._tasks):
+            if not task.owned and shares.takes(number):
+                task.acquire(self._owner, arranger)
+
+    def given(self, shares: Shares) -> list[StatefulTask]:
+        """Return the tasks that are another's now."""
+        return [task for number, (task, _) in enumerate(self._tasks) if task.owned and shares.gives(number)]
+
+    def give_back(self, tasks: Sequence[StatefulTask]) -> None:
+        """Release tasks, their state saved."""
+        for task in tasks:
+            task.release(self._namespace, died=False)
+
+    def with_events(self, arrivals: Arrivals) -> Iterator[tuple[StatefulTask, list[Piece]]]:
+        """Yield the tasks that `arrivals` are of, each with its events."""
+        pieces: dict[str, list[Piece]] = {}
+        tasks = {}
+        for poll in arrivals.polls:
+            task = self._by_place[poll.input, poll.partition]
+            tasks[task.name] = task
+        for piece in arrivals.pieces:
+            task = self._by_place[piece.poll.input, piece.poll.partition]
+            pieces.setdefault(task.name, []).append(piece)
+        for name, task in tasks.items():
+            yield task, pieces.get(name, [])
+
+    def ticked(self, ticks: Ticks) -> Iterator[StatefulTask]:
+        """Tell each task how far time has come without events; yields those that something may come of."""
+        for task in self.owned:
+            own: dict[str, dict[int, int]] = {}
+            for name, floors in ticks.items():
+                for partition, floor_us in floors.items():
+                    if self._by_place[name, partition] is task:
+                        own.setdefault(name, {})[partition] = floor_us
+            if own and task.timeline.holds:
+                task.pass_time(own)
+                yield task
+
+    def ahead(self) -> set[Place]:
+        """Return the partitions to read no more of until the others have come as far."""
+        return {place for task in self.owned for place in task.timeline.ahead(MAX_WAITING_ROWS)}
+
+    def committed(self, tasks: Sequence[StatefulTask]) -> None:
+        """After a commit of these tasks."""
+        for task in tasks:
+            task.committed(self._saver, self._clock.monotonic_ns())
+
+    def release(self, *, died: bool) -> None:
+        """Give all tasks back."""
+        for task, _ in self._tasks:
+            task.release(self._namespace, died=died)
+        self._saver.shutdown()
+
+    def _check_cut(self) -> None:
+        names = {task.name for task, _ in self._tasks}
+        others = set(self._progress.tasks_with_state(self._cutting.job)) - names
+        if others:
+            raise _with_advice(
+                self._cutting.job,
+                UserError(
+                    "the job was cut into other tasks when its state was saved: " + ", ".join(sorted(others))
+                ),
+            )
+
+
+def check_nothing_kept(progress: Progress, job: str) -> None:
+    """Raise UserError if a job whose query keeps nothing has the state of an earlier query."""
+    if progress.tasks_with_state(job):
+        raise _with_advice(job, UserError("the query keeps nothing, but the one before it has saved a state"))
+
+
+def _tasks(cutting: Cutting, progress: Progress) -> list[tuple[StatefulTask, Mapping[str, Sequence[int]]]]:
+    counts = {name: source.partitions for name, source in cutting.sources.items()}
+    if not cutting.per_partition:
+        cuts = {STATE_TASK: {name: tuple(range(count)) for name, count in counts.items()}}
+    else:
+        [partitions] = set(counts.values())
+        cuts = {f"{STATE_TASK}/{p}": dict.fromkeys(counts, (p,)) for p in range(partitions)}
+    return [(StatefulTask(name, cutting, cut, progress), cut) for name, cut in cuts.items()]
+
+
+def _encoded(parts: Mapping[str, State]) -> dict[str, bytes]:
+    return {part: encode(state) for part, state in parts.items()}
+
+
+def _with_advice(job: str, error: UserError) -> UserError:
+    return UserError(
+        f"job '{job}': {error}. `headrace run {job} --from now` goes on with new events only, "
+        "`--from beginning` or `--from TIME` with earlier ones"
+    )
