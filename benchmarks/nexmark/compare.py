@@ -57,4 +57,4 @@ def differing(rows: pl.DataFrame, wanted: pl.DataFrame) -> tuple[pl.DataFrame, p
 
 def _repeated(counts: pl.DataFrame) -> pl.DataFrame:
     times = pl.col("_times").abs()
-    return counts.select(pl.exclude("_times").repeat_by(times)).explode(pl.all()).sort(pl.all())
+    return counts.select(pl.exclude("_times").repeat_by(times)).explode(counts.columns[:-1]).sort(pl.all())

@@ -3,8 +3,8 @@
 Of 50 events one is a person, three are auctions and 46 are bids; they come in order, 10,000 a second of event
 time. Persons, auctions and bids are JSON lines of a file each. Half of the bids go to the hot auction, the
 latest whose number is a multiple of 100; three quarters come from the hot bidder, the rest from one of the
-latest thousand persons. So keys come, are busy for some seconds, and are never seen again. Ratios and names are
-those of the suite's own generator; the same seed and start give the same bytes.
+latest thousand persons. So keys come, are busy for some seconds, and are never seen again. Ratios and names
+are those of the suite's own generator; the same seed and start give the same bytes.
 """
 
 from __future__ import annotations
@@ -112,9 +112,8 @@ def _prices(random: np.random.Generator, count: int) -> np.ndarray:
 
 def _person_ids(random: np.random.Generator, newest: np.ndarray) -> np.ndarray:
     """Return, for each newest person, one of the latest thousand or of the few that are to come."""
-    known = newest + 1
-    active = np.minimum(known, ACTIVE_PERSONS)
-    return known - active + random.integers(0, active + PERSON_LEAD)
+    active = np.minimum(newest + 1, ACTIVE_PERSONS)
+    return np.asarray(newest + 1 - active + random.integers(0, active + PERSON_LEAD))
 
 
 def _hot(random: np.random.Generator, ratio: int, count: int) -> np.ndarray:

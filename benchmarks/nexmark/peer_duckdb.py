@@ -12,6 +12,8 @@ import sys
 import time
 from pathlib import Path
 
+import duckdb
+
 _TYPES = {
     "bids": {
         "auction": "BIGINT",
@@ -34,7 +36,8 @@ QUERIES = {
     # Panes of 2 seconds are counted once, and each is in five windows.
     "q5": """
 WITH panes AS (
-    SELECT auction, time_bucket(INTERVAL '2 seconds', dateTime) AS pane, COUNT(*) AS num FROM bids GROUP BY ALL
+    SELECT auction, time_bucket(INTERVAL '2 seconds', dateTime) AS pane, COUNT(*) AS num
+    FROM bids GROUP BY ALL
 ), counts AS (
     SELECT auction, pane + step * INTERVAL '2 seconds' AS ending, SUM(num)::BIGINT AS num
     FROM panes, range(1, 6) AS steps(step) GROUP BY ALL
@@ -51,13 +54,14 @@ SEMI JOIN (SELECT seller, {_START} AS starttime FROM auctions) AS sellers
 ON newcomers.id = sellers.seller AND newcomers.starttime = sellers.starttime""",
     "q11": """
 WITH pauses AS (
-    SELECT bidder, dateTime, dateTime - LAG(dateTime) OVER (PARTITION BY bidder ORDER BY dateTime) AS pause FROM bids
+    SELECT bidder, dateTime, dateTime - LAG(dateTime) OVER earlier AS pause
+    FROM bids WINDOW earlier AS (PARTITION BY bidder ORDER BY dateTime)
 ), sessions AS (
-    SELECT bidder, dateTime,
-        COUNT(*) FILTER (pause >= INTERVAL '10 seconds') OVER (PARTITION BY bidder ORDER BY dateTime) AS number
-    FROM pauses
+    SELECT bidder, dateTime, COUNT(*) FILTER (pause >= INTERVAL '10 seconds') OVER earlier AS number
+    FROM pauses WINDOW earlier AS (PARTITION BY bidder ORDER BY dateTime)
 )
-SELECT bidder, COUNT(*) AS bid_count, MIN(dateTime) AS starttime, MAX(dateTime) + INTERVAL '10 seconds' AS endtime
+SELECT bidder, COUNT(*) AS bid_count, MIN(dateTime) AS starttime,
+    MAX(dateTime) + INTERVAL '10 seconds' AS endtime
 FROM sessions GROUP BY bidder, number""",
     "q12": f"""
 SELECT bidder, COUNT(*) AS bid_count, {_START} AS starttime, starttime + INTERVAL '10 seconds' AS endtime
@@ -82,8 +86,6 @@ def _view(data: Path, kind: str, query: str) -> str:
 def main() -> None:
     """Run one query and print how long it took within the engine."""
     query, data, output = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    import duckdb
-
     started = time.perf_counter()
     with duckdb.connect() as database:
         database.sql("SET preserve_insertion_order = false")

@@ -1,8 +1,9 @@
 """The queries in Flink SQL, run by PyFlink in its own environment: JSON lines to a filesystem sink.
 
-Streaming mode, two subtasks that read a half of the events each, mini-batches, aggregation in two phases, objects
-reused, state on the heap, no checkpoints (which flatters Flink), watermarks a second behind. The texts are those
-of the suite's own Flink queries; q12 counts in event time.
+Streaming mode, two subtasks that read a half of the events each, mini-batches, aggregation in two phases,
+objects reused, state on the heap, no checkpoints (which flatters Flink), watermarks a second behind. The
+texts are after the suite's own for Flink; but q7 joins windows, which is faster than its bound on time, and
+q12 counts in event time. The run phase begins when the job has been submitted.
 
     python -m benchmarks.nexmark.peer_flink QUERY DATA OUTPUT
 """
@@ -13,6 +14,8 @@ import json
 import sys
 import time
 from pathlib import Path
+
+from pyflink.table import EnvironmentSettings, TableEnvironment
 
 from benchmarks.nexmark.catalogue import CATALOGUE
 
@@ -75,7 +78,8 @@ FROM (
     SELECT auction, price, bidder, `dateTime`, extra, window_start, window_end FROM {_tumbling("bids")}
 ) AS bids
 JOIN (
-    SELECT MAX(price) AS price, window_start, window_end FROM {_tumbling("bids")} GROUP BY window_start, window_end
+    SELECT MAX(price) AS price, window_start, window_end
+    FROM {_tumbling("bids")} GROUP BY window_start, window_end
 ) AS highest
 ON bids.price = highest.price
 AND bids.window_start = highest.window_start AND bids.window_end = highest.window_end""",
@@ -107,8 +111,6 @@ GROUP BY bidder, window_start, window_end""",
 def main() -> None:
     """Run one query and print how long it took within the engine."""
     query, data, output = sys.argv[1], Path(sys.argv[2]).resolve(), Path(sys.argv[3]).resolve()
-    from pyflink.table import EnvironmentSettings, TableEnvironment
-
     tables = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
     for key, value in SETTINGS.items():
         tables.get_config().set(key, value)
@@ -117,13 +119,10 @@ def main() -> None:
         tables.execute_sql(TABLE.format(name=kind, columns=columns, path=data / "halves" / kind))
     columns = ", ".join(f"`{name}` {_TYPES[kind]}" for name, kind in CATALOGUE[query].columns.items())
     tables.execute_sql(TABLE.format(name="out", columns=columns, path=output))
-    asked = time.perf_counter()
     job = tables.execute_sql(f"INSERT INTO `out` {QUERIES[query]}")
     submitted = time.perf_counter()
     job.wait()
-    finished = time.perf_counter()
-    net_ms = job.get_job_client().get_job_execution_result().result().get_net_runtime()
-    print(json.dumps({"run_s": finished - submitted, "submit_s": submitted - asked, "net_s": net_ms / 1000}))
+    print(json.dumps({"run_s": time.perf_counter() - submitted}))
 
 
 if __name__ == "__main__":

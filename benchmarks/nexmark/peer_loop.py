@@ -1,8 +1,8 @@
-"""The queries as bare loops over batches with Polars: no SQL, no proof, no commit; our overhead is measured by it.
+"""The queries as bare loops over batches with Polars: our overhead is measured by what they have not.
 
-Each batch is about 100,000 lines of bids, read with the schema of what the query needs, and its rows are written
-as JSON lines. What windows keep from one batch to the next is merged by hand; the events are in order of time, so
-whatever ended before the last event of a batch is done.
+Each batch is about 100,000 lines of bids, read with the schema of what the query needs, and its rows are
+written as JSON lines: no SQL, no proof that nothing was lost, no commit. What windows keep from one batch to
+the next is merged by hand; the events are in order of time, so what ended before the last of a batch is done.
 
     python -m benchmarks.nexmark.peer_loop QUERY DATA OUTPUT
 """
@@ -47,7 +47,8 @@ def batches(path: Path, schema: Mapping[str, type[pl.DataType]]) -> Batches:
 
 def _last_start(batch: pl.DataFrame, every: str) -> datetime:
     """Return the start of the window of a batch's last event: those before it have ended."""
-    return batch.tail(1).select(TIME.dt.truncate(every)).item()
+    last: datetime = batch.tail(1).select(TIME.dt.truncate(every)).item()
+    return last
 
 
 def _split(frame: pl.DataFrame, ended: pl.Expr) -> tuple[pl.DataFrame, pl.DataFrame]:

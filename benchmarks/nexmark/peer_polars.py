@@ -1,7 +1,8 @@
 """The queries in Polars, as one lazy batch by its streaming engine: JSON lines to JSON lines.
 
-Each plan is the fastest that we found; the streaming engine reads a source again for each use of a shared part,
-so q5 collects its panes first, and q7 its bids. Only the columns that a query needs are read; q0 and q1 leave times as texts.
+Each plan is the fastest that we found. The streaming engine reads a source again for each use of a shared
+part, so q5 collects its panes first, and q7 its bids. Only the columns that a query needs are read; q0 and q1
+leave times as texts.
 
     python -m benchmarks.nexmark.peer_polars QUERY DATA OUTPUT
 """

@@ -1,7 +1,7 @@
 """The engines that Headrace is measured beside, each with an environment of its own where it needs one.
 
-Each is a module that runs one query and prints `run_s`, the seconds from its first read to its last byte written,
-without starting the engine; what this process waits for is all of it.
+Each is a module that runs one query and prints `run_s`, the seconds from its first read to its last byte
+written, without starting the engine; what this process waits for is all of it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Peer:
-    """An engine: its module, and the package that its own environment has; none for what we have ourselves."""
+    """An engine: its module, and the package of its own environment; none for what we have ourselves."""
 
     module: str
     package: str | None = None

@@ -1,7 +1,8 @@
-"""A process measured from outside: its seconds from start to end, and the most memory that it and its own held."""
+"""A process measured from outside: its seconds from start to end, its memory with its children's."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 import time
@@ -11,7 +12,9 @@ from pathlib import Path
 
 SAMPLE_EVERY_S = 0.02
 TIMEOUT_S = 900
-_PAGE_BYTES = 4096
+_PAGE_BYTES = os.sysconf("SC_PAGESIZE")
+#: The folder from which the modules of the benchmark are found.
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ def measured(command: Sequence[str], folder: Path) -> Measured:
     peaks: list[int] = []
     with (folder / "stderr.txt").open("w+") as errors:
         started = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True)
         sampler = threading.Thread(target=_sample, args=(process.pid, stop, peaks))
         sampler.start()
         try:
