@@ -199,21 +199,26 @@ def lines_of(text: bytes) -> tuple[bytes, Positions, Positions]:
         return text, _NONE, _NONE
     buffer = np.frombuffer(text, np.uint8)
     ends = np.append(positions(buffer, _NEWLINE[0]), len(text))
-    starts = np.append(0, ends[:-1] + 1)
+    starts = begins = np.append(0, ends[:-1] + 1)
     returned = (buffer.take(ends - 1, mode="clip") == _CARRIAGE_RETURN) & (ends > starts)
-    lengths = ends - starts - returned
-    spaced = (buffer.take(starts, mode="clip") <= _SPACE) & (lengths > 0)
-    long = lengths > _KEPT_BYTES
-    blank = lengths == 0
+    if returned.any():
+        keep = np.ones(len(text), np.bool_)
+        keep[ends[returned] - 1] = False
+        text = buffer[keep].tobytes()
+        gone = np.cumsum(returned)
+        ends, begins = ends - gone, starts - (gone - returned)
+        buffer = np.frombuffer(text, np.uint8)
+    lengths = ends - begins
+    blank, long = lengths == 0, lengths > _KEPT_BYTES
+    spaced = (buffer.take(begins, mode="clip") <= _SPACE) & ~blank if text else _NONE
     for line in np.flatnonzero(spaced):
-        blank[line] = not text[starts[line] : ends[line]].strip(_WHITESPACE)
-    if not (returned.any() or blank.any() or long.any()):
+        blank[line] = not text[begins[line] : ends[line]].strip(_WHITESPACE)
+    if not (blank.any() or long.any()):
         return text, ends, starts
     keep = np.ones(len(text) + 1, np.bool_)  # with the newline that would end the last line
-    keep[ends[returned] - 1] = False
     keep[ends[blank]] = False
-    for line in np.flatnonzero(long | (blank & spaced)):
-        keep[starts[line] + (0 if blank[line] else _KEPT_BYTES) : ends[line]] = False
-    kept = np.frombuffer(text + _NEWLINE, np.uint8)[keep][:-1].tobytes()
-    ends = np.append(positions(np.frombuffer(kept, np.uint8), _NEWLINE[0]), len(kept))
-    return kept, ends[: np.count_nonzero(~blank)], starts[~blank]
+    for line in np.flatnonzero(long | (blank & (lengths > 0))):
+        keep[begins[line] + (0 if blank[line] else _KEPT_BYTES) : ends[line]] = False
+    text = np.frombuffer(text + _NEWLINE, np.uint8)[keep][:-1].tobytes()
+    ends = np.append(positions(np.frombuffer(text, np.uint8), _NEWLINE[0]), len(text))
+    return text, ends[: np.count_nonzero(~blank)], starts[~blank]
