@@ -47,6 +47,7 @@ class _Running:
     started_ns: int = 0
     deaths: int = 0
     restart_ns: int = 0
+    last_code: int = 0
     exit_code: int | None = None
 
 
@@ -113,6 +114,7 @@ class Supervisor:
         except OSError as error:
             if error.errno not in {*PASSING, errno.EAGAIN}:  # memory, files or processes come free again
                 raise
+            running.last_code = TRY_AGAIN
             self._start_again(running, f"not started ({error.strerror})", LONGEST_PAUSE_S)
             return
         if running.command.job in self._stopping:  # the request came while the process was being started
@@ -127,7 +129,7 @@ class Supervisor:
             return
         if running.process is None:
             if running.command.job in self._stopping:
-                running.exit_code = 0
+                running.exit_code = running.last_code
             elif self.clock.monotonic_ns() >= running.restart_ns:
                 self._launch(running)
             return
@@ -141,8 +143,9 @@ class Supervisor:
             if code != 0:
                 self._stop_job(running.command.job)
             return
+        running.last_code = max(code, 0)
         if running.command.job in self._stopping:
-            running.exit_code = max(code, 0)
+            running.exit_code = running.last_code
             return
         if code < 0:
             reason = f"killed by {signal.Signals(-code).name}"
