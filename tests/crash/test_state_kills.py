@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from headrace.clock import SystemClock
-from headrace.engine.keeping import STATE_TASK
+from headrace.engine.stateful import STATE_TASK
 from headrace.faults import POINTS
 from headrace.local.hub import Hub
 from headrace.local.namespace import Namespace
@@ -35,6 +35,9 @@ row_key = "id"
 [outputs.closed]
 kind = "hub"
 partitions = 1
+[outputs.log]
+kind = "file"
+path = "log.jsonl"
 [jobs.watch]
 query = "watch.sql"
 instances = 2
@@ -48,6 +51,7 @@ WITH counted AS (
 )
 SELECT * INTO counts FROM counted;
 SELECT * INTO closed FROM counted;
+SELECT * INTO log FROM counted;
 SELECT r.id, r.sensor, l.label INTO pairs
 FROM readings r TIMESTAMP BY t JOIN labels l TIMESTAMP BY t
 ON r.id = l.id AND DATEDIFF(minute, r, l) BETWEEN 0 AND 5
@@ -116,11 +120,13 @@ class Watched:
             )
 
     def closed(self):
-        """The rows of the hub, however often each stands there."""
+        """The rows of the hub, and those of the files, however often each stands there."""
         with Hub.open(self.sandbox.data / "hubs", "closed") as hub:
             read = hub.read(0, 0, max_events=1_000_000, max_bytes=1 << 30)
-        rows = [json.loads(body) for body in read.bodies]
-        return Counter((str(row["sensor"]), row["at"], row["n"], row["total"]) for row in rows)
+        lines = [
+            line for path in self.sandbox.folder.glob("log*.jsonl") for line in path.read_bytes().splitlines()
+        ]
+        return _counted(read.bodies), _counted(lines)
 
     def rows_out(self):
         with Namespace.open(self.sandbox.data) as namespace:
@@ -142,12 +148,18 @@ class Watched:
     def check(self):
         counts, pairs = self.expected()
         assert self.found() == (counts, pairs)
-        assert self.closed() == Counter((*key, row["n"], row["total"]) for key, row in counts.items())
-        assert self.rows_out() == 2 * len(counts) + len(pairs)
+        closed = Counter((*key, row["n"], row["total"]) for key, row in counts.items())
+        assert self.closed() == (closed, closed)
+        assert self.rows_out() == 3 * len(counts) + len(pairs)
 
     def close(self):
         self.readings.close()
         self.labels.close()
+
+
+def _counted(lines):
+    rows = [json.loads(line) for line in lines]
+    return Counter((str(row["sensor"]), row["at"], row["n"], row["total"]) for row in rows)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Where a job starts: where it stopped, at the beginning, now, or so that its output begins at a given time."""
+"""Where a job starts: where it stopped, at the beginning, now, or so that its output begins at a time."""
 
 from __future__ import annotations
 
