@@ -58,18 +58,64 @@ def test_explain_shows_steps_windows_rules_of_time_and_state(headrace):
 
 def test_explain_in_json_is_a_tree(headrace):
     file = saved(headrace, "q.sql", STEPS)
-    trees = json.loads(headrace("explain", file, "--json").out)[file]
+    document = json.loads(headrace("explain", file, "--json").out)[file]
+    assert document["runs"] is None
+    trees = document["trees"]
     assert [tree["what"] for tree in trees] == ["step high", "step counts", "output alerts"]
     [select] = trees[1]["sources"]
     assert select["sources"][0]["state"] == "partial results of each open window and group"
 
 
 def test_explain_takes_the_jobs_of_a_project_and_refuses_a_wrong_query_at_its_place(headrace):
-    assert headrace("explain", "copy").out.startswith("job copy\n")
+    out = headrace("explain", "copy").out
+    assert out.startswith("job copy\n  runs as a task per partition: it keeps nothing\n")
     answer = headrace("explain", saved(headrace, "q.sql", "SELECT a FROM b GROUP BY a"))
     assert answer.exit_code == 2
     assert "GROUP BY needs a time window (line 1, column 17)" in answer.err
     assert headrace("explain", "nosuch.sql").exit_code == 2
+
+
+COUNTS = """[inputs.clicks]
+kind = "hub"
+[inputs.work]
+kind = "queue"
+[outputs.counts]
+kind = "console"
+[jobs.pages]
+sql = "SELECT page, COUNT(*) AS n INTO counts FROM clicks GROUP BY page, TumblingWindow(minute, 1)"
+[jobs.drain]
+sql = "SELECT id INTO counts FROM work"
+"""
+
+
+def test_explain_tells_how_a_job_runs_why_and_what_would_spread_it(tmp_path, capsys):
+    headrace = Commands(tmp_path, capsys, COUNTS)
+    why = "GROUP BY (line 1) does not contain a column by which clicks is partitioned"
+    advice = "PARTITION BY page behind clicks would spread it"
+    assert headrace("explain", "pages").out.splitlines()[1:3] == [
+        f"  runs as one task, because {why}",
+        f"      advice: {advice}",
+    ]
+    assert headrace("explain", "pages", "--json").document["pages"]["runs"] == {
+        "per_partition": False,
+        "reason": f"runs as one task, because {why}",
+        "advice": advice,
+    }
+    assert "  runs on any number of instances, which compete for messages\n" in headrace("explain").out
+    headrace.write("headrace.toml", COUNTS.replace('kind = "hub"', 'kind = "hub"\nkey = "page"'))
+    by_key = "as 4 tasks, one per partition of clicks: GROUP BY contains page"
+    assert f"  runs {by_key}\n" in headrace("explain", "pages").out
+    assert f"  runs    {by_key}\n" in headrace("check", "pages").out
+
+
+def test_explain_says_of_a_query_alone_what_is_certain(headrace):
+    window = "TumblingWindow(minute, 1)"
+    depends = saved(headrace, "a.sql", f"SELECT a, COUNT(*) AS n FROM b GROUP BY a, {window}")
+    assert "  runs as one task or several: that depends on" in headrace("explain", depends).out
+    single = saved(headrace, "b.sql", f"SELECT COUNT(*) AS n FROM b GROUP BY {window}")
+    assert "  runs as one task, because GROUP BY (line 1)" in headrace("explain", single).out
+    spread = saved(headrace, "c.sql", "SELECT a FROM b")
+    assert "  runs as a task per partition: it keeps nothing" in headrace("explain", spread).out
 
 
 def test_preview_shows_the_rows_of_each_step_of_a_file(headrace):

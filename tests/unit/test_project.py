@@ -8,12 +8,15 @@ from headrace.connect.hub import HubSettings
 from headrace.connect.queue import QueueSettings
 from headrace.connect.table import TableSettings
 from headrace.errors import QueryError, UserError
+from headrace.local.hub import Hub
 from headrace.project import Project
 from headrace.project.checking import check_project
 from headrace.project.functions import load_function
+from headrace.project.partitions import input_partitions
 from headrace.project.places import find_place
 from headrace.project.settings import FunctionSettings
 from headrace.redaction import redacted
+from headrace.sql.partitioning import InputPartitions
 
 WHOLE = """
 [project]
@@ -341,5 +344,38 @@ def test_a_job_with_state_runs_as_one_task_and_the_check_says_who_waits(tmp_path
         'sql = "SELECT COUNT(*) AS n INTO b FROM a GROUP BY TumblingWindow(second, 1)"\n'
     )
     [job] = check_project(tmp_path).jobs
-    assert job.runs == ["as 1 task that reads all of hub 'a': windows, joins, OVER and patterns keep state"]
+    lacks = "GROUP BY (line 1) does not contain a column by which a is partitioned"
+    assert job.runs == [f"as one task, because {lacks}"]
     assert job.notes == ["2 of 3 instances wait to take over when the first one dies"]
+
+
+def test_a_job_that_runs_per_partition_has_as_many_tasks_as_its_inputs_are_spread_over(tmp_path):
+    window = "TumblingWindow(second, 1)"
+    (tmp_path / "headrace.toml").write_text(
+        '[inputs.a]\nkind = "hub"\nkey = "k"\npartitions = 2\n[outputs.b]\nkind = "console"\n'
+        "[jobs.own]\ninstances = 3\n"
+        f'sql = "SELECT COUNT(*) AS n INTO b FROM a GROUP BY k, {window}"\n'
+        "[jobs.spread]\ninstances = 9\n"
+        f'sql = "SELECT COUNT(*) AS n INTO b FROM a PARTITION BY g INTO 8 GROUP BY g, {window}"\n'
+        "[jobs.one]\ninstances = 1\n"
+        f'sql = "SELECT COUNT(*) AS n INTO b FROM a GROUP BY g, {window}"\n'
+    )
+    own, spread, one = check_project(tmp_path).jobs
+    assert own.runs == ["as 2 tasks, one per partition of a: GROUP BY contains k"]
+    assert own.notes == ["1 of 3 instances will have nothing to do"]
+    assert spread.runs[0].startswith("as 8 tasks, one per partition of a (repartitioned by g)")
+    assert spread.notes == ["1 of 9 instances will have nothing to do"]
+    assert one.notes == ["PARTITION BY g behind a would spread it"]
+
+
+def test_an_input_has_the_partitions_that_its_hub_was_made_with(tmp_path):
+    (tmp_path / "headrace.toml").write_text(
+        '[inputs.a]\nkind = "hub"\nhub = "own"\nkey = "k"\n[inputs.b]\nkind = "hub"\n'
+        '[inputs.q]\nkind = "queue"\n'
+    )
+    project = Project.load(tmp_path)
+    Hub.create(project.data / "hubs", "own", partitions=7).close()
+    assert input_partitions(project, ["a", "b", "q"]) == {
+        "a": InputPartitions(7, "k"),
+        "b": InputPartitions(4),
+    }

@@ -24,8 +24,9 @@ from headrace.local.slices import Slice
 class HubSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hub", tag_field="kind"):
     """``kind = "hub"``: `hub` names it (by default the name in the settings); made when missing.
 
-    `partitions` counts only when the hub is made; `retention_hours` 0 keeps events for ever. `key`, for an
-    output, names the column whose value chooses the partition.
+    `partitions` counts only when the hub is made; `retention_hours` 0 keeps events for ever. `key` names the
+    column whose value chooses the partition: of an output's rows, and of an input's events, all of which must
+    have been published by it.
     """
 
     hub: str | None = None

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from headrace.connect.hub import HubSettings
 from headrace.connect.table import TableSettings
-from headrace.engine.timeline import keeps_state
 from headrace.errors import HeadraceError, UserError, did_you_mean
-from headrace.local.hub import Hub
 from headrace.names import checked_name
 from headrace.project.columns import columns_of
 from headrace.project.functions import load_function
+from headrace.project.partitions import hub_partitions, input_partitions
 from headrace.project.project import Project
 from headrace.project.settings import Place, place_of
 from headrace.project.tolerant import Loaded, load_tolerantly
+from headrace.sql.partitioning import cut, keeps_nothing, repartitions
 from headrace.sql.plan import Script
 
 
@@ -164,25 +164,33 @@ def _key_columns(place: Place) -> dict[str, str | None]:
 
 def _explain(project: Project, job: JobCheck, script: Script) -> None:
     """Say how the job's work is cut, and what about it may surprise."""
-    if keeps_state(script):
-        _explain_state(project, job)
-    else:
+    if keeps_nothing(script):
         _explain_tasks(project, job)
+    elif None not in job.inputs.values():
+        _explain_state(project, job, script)
     written = {str(place) for place in job.outputs.values()}
     for place in job.inputs.values():
         if place is not None and str(place) in written:
             job.notes.append(f"it reads and writes {place}: what it writes comes back to it")
 
 
-def _explain_state(project: Project, job: JobCheck) -> None:
-    places = [place for place in job.inputs.values() if place is not None]
-    for place in places:
-        _partitions(project, job, place)  # for its note
-    read = " and ".join(map(str, places))
-    job.runs.append(f"as 1 task that reads all of {read}: windows, joins, OVER and patterns keep state")
-    waiting = project.jobs[job.name].instances - 1
-    if waiting:
-        job.notes.append(f"{waiting} of {waiting + 1} instances wait to take over when the first one dies")
+def _explain_state(project: Project, job: JobCheck, script: Script) -> None:
+    for place in job.inputs.values():
+        if place is not None:
+            _partitions(project, job, place)  # for its note
+    inputs = input_partitions(project, script.inputs)
+    found = cut(script, inputs)
+    job.runs.append(found.reason.removeprefix("runs "))
+    if found.advice is not None:
+        job.notes.append(found.advice)
+    instances = project.jobs[job.name].instances
+    steps = repartitions(script, inputs)
+    tasks = max((steps.get(name) or inputs[name]).count for name in inputs) if found.per_partition else 1
+    if tasks == 1 < instances:
+        waiting = f"{instances - 1} of {instances} instances wait to take over when the first one dies"
+        job.notes.append(waiting)
+    elif tasks < instances:
+        job.notes.append(f"{instances - tasks} of {instances} instances will have nothing to do")
 
 
 def _explain_tasks(project: Project, job: JobCheck) -> None:
@@ -210,14 +218,10 @@ def _explain_tasks(project: Project, job: JobCheck) -> None:
 def _partitions(project: Project, job: JobCheck, place: Place) -> int:
     """Return how many partitions the hub has, or will have once it is made."""
     assert isinstance(place.settings, HubSettings)
-    folder = project.data / "hubs"
-    wanted = place.settings.partitions
-    if place.name not in Hub.names(folder):
-        return wanted
-    with Hub.open(folder, place.name, looking=True) as hub:
-        if hub.partitions != wanted:
-            job.notes.append(
-                f"hub '{place.name}' was made with {hub.partitions} partitions and keeps them; the setting "
-                f"{wanted} does not count"
-            )
-        return hub.partitions
+    wanted, found = place.settings.partitions, hub_partitions(project, place.name, place.settings)
+    if found != wanted:
+        job.notes.append(
+            f"hub '{place.name}' was made with {found} partitions and keeps them; the setting {wanted} does "
+            "not count"
+        )
+    return found

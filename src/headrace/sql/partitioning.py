@@ -13,7 +13,8 @@ hold columns that *determine the partition*, that is, whose equal values are nev
 - the columns of PARTITION BY behind the input, where its events are repartitioned by them. That step has to
   put what the language takes for equal into one partition, NULLs too.
 
-Columns are followed through renaming, steps, joins and UNION; a computed value determines nothing.
+Columns are followed through renaming, steps, joins and UNION; a computed value determines nothing. Of joined
+columns it is assumed that their values have one type: the texts '7' and '07' are both equal to the number 7.
 """
 
 from __future__ import annotations
