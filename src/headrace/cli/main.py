@@ -25,6 +25,7 @@ VERBS: Final = {
     "explain": "show what a query does: steps, windows, rules of time, state",
     "preview": "run a query on a sample, and show the rows of each step",
     "run": "run jobs of the project",
+    "scale": "run a running job as more instances, or as fewer",
     "stop": "ask running jobs to finish what they hold and end",
     "test": "run case files: queries with events and the rows that they must give",
     "send": "publish events to a hub or queue: files, standard input, feeds",

@@ -8,6 +8,7 @@ only a person can mend (a query, a row) stops its job, and the others of that jo
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
@@ -33,11 +34,12 @@ TRY_AGAIN: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """How to start one instance of a job."""
+    """How to start one instance of a job; Polars gets so many threads, or if None as many as it likes."""
 
     job: str
     instance: int
     arguments: Sequence[str]
+    threads: int | None = None
 
 
 @dataclass(slots=True)
@@ -72,6 +74,18 @@ class Supervisor:
             running = _Running(command)
             self._running.append(running)
             self._launch(running)
+
+    def add(self, command: Command) -> None:
+        """Start one instance more, also one that ended well; nothing is done if it runs."""
+        for running in self._running:
+            if (running.command.job, running.command.instance) == (command.job, command.instance):
+                if running.exit_code is None:
+                    return
+                self._running.remove(running)
+                break
+        running = _Running(command)
+        self._running.append(running)
+        self._launch(running)
 
     def watch(self) -> bool:
         """Look after the instances once, without waiting; true when all have ended for good."""
@@ -122,7 +136,12 @@ class Supervisor:
 
     def _process(self, command: Command) -> subprocess.Popen[bytes]:
         ahead = self.ahead.let_run() if self.ahead is not None and command is self.commands[0] else None
-        return ahead or subprocess.Popen(command.arguments, stdin=subprocess.DEVNULL)
+        if ahead is not None:
+            return ahead
+        environment = os.environ.copy()
+        if command.threads is not None:
+            environment.setdefault("POLARS_MAX_THREADS", str(command.threads))
+        return subprocess.Popen(command.arguments, stdin=subprocess.DEVNULL, env=environment)
 
     def _look_after(self, running: _Running) -> None:
         if running.exit_code is not None:

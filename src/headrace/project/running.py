@@ -23,6 +23,9 @@ if TYPE_CHECKING:  # a project runs itself through this module
 #: The lock that says a job is being run, so that it is not run twice.
 RUN_TASK: Final = "run"
 
+#: How often a running job looks whether it is to have more instances or fewer, in seconds.
+SCALE_EVERY_S: Final = 0.5
+
 
 @dataclass(slots=True)
 class Run:
@@ -38,19 +41,30 @@ class Run:
     supervisor: Supervisor = field(init=False)
     _ending: set[str] = field(default_factory=set)
     _trouble: str = ""
+    _scales: dict[str, int] = field(default_factory=dict)
+    _next_look_ns: int = 0
 
     def __post_init__(self) -> None:
-        self.supervisor = Supervisor(_commands(self.project, self.jobs), self.say, self.clock, self.ahead)
+        self._scales = {job: self.project.job(job).instances for job in self.jobs}
+        commands = [
+            command for job, count in self._scales.items() for command in _commands(self.project, job, count)
+        ]
+        self.supervisor = Supervisor(commands, self.say, self.clock, self.ahead)
 
     def start(self) -> None:
         """Start every instance of every job."""
+        progress = Progress(self.namespace)
         for job in self.jobs:
-            Progress(self.namespace).clear_stop(job)
+            progress.clear_stop(job)
+            progress.set_scale(job, None)
         self.supervisor.start()
 
     def watch(self) -> bool:
         """Look after the jobs once, without waiting; true when all have ended."""
         self.namespace.check_in_place()
+        if self.clock.monotonic_ns() >= self._next_look_ns:
+            self._next_look_ns = self.clock.monotonic_ns() + int(SCALE_EVERY_S * 1e9)
+            self._scale()
         done = self.supervisor.watch()
         if self.until_end and not done:
             self._end_in_order()
@@ -61,6 +75,17 @@ class Run:
         while not self.watch():
             self.clock.sleep(POLL_S)
         return self.supervisor.exit_code
+
+    def _scale(self) -> None:
+        """Start the instances that jobs have been asked to run as beside those there are; others end alone."""
+        progress = Progress(self.namespace)
+        for job, before in self._scales.items():
+            count = progress.scale(job) or before
+            if count != before and not self.supervisor.ended(job):
+                self._scales[job] = count
+                self.say(f"job {job}: {count} {'instance' if count == 1 else 'instances'} from now on")
+                for command in _commands(self.project, job, count):
+                    self.supervisor.add(command)
 
     def _end_in_order(self) -> None:
         """Ask a job to end at the end of its inputs once nothing writes to them any more."""
@@ -109,14 +134,12 @@ def run_of(
             run.supervisor.wait()
 
 
-def _commands(project: Project, jobs: Sequence[str]) -> list[Command]:
+def _commands(project: Project, job: str, instances: int) -> list[Command]:
     start = [sys.executable, "-m", "headrace.cli", "run", "--project", str(project.file)]
-    start += ["--parent", str(os.getpid())]
-    return [
-        Command(job, instance, [*start, job, "--instance", str(instance)])
-        for job in jobs
-        for instance in range(project.job(job).instances)
-    ]
+    start += ["--parent", str(os.getpid()), job, "--instance"]
+    # Polars uses all cores by itself: instances side by side get their share of them.
+    threads = None if instances == 1 else max(1, (os.cpu_count() or 1) // instances)
+    return [Command(job, number, [*start, str(number)], threads) for number in range(instances)]
 
 
 def _upstream(project: Project, job: str, jobs: Sequence[str]) -> set[str]:
