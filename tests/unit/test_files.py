@@ -398,19 +398,44 @@ def test_lines_added_to_a_file_that_was_left_are_refused_not_overlooked(folder):
     assert source.poll(0, offset, MANY, LARGE) is None
 
 
-def test_two_processes_that_go_on_at_once_agree_on_the_order(folder):
+def test_two_processes_that_go_on_at_once_agree_on_the_order(folder, monkeypatch):
     folder.write("a.jsonl", b'{"n":1}\n')
     slow, quick = folder.source(), folder.source()
     _, offset = read(slow)
     read(quick)
     folder.write("c.jsonl", b'{"n":3}\n')
-    slow.end(0)  # it knows of c, and not of b
-    folder.write("b.jsonl", b'{"n":2}\n')
+    held_back = InputFiles.save
+
+    def save(*args):
+        monkeypatch.setattr(InputFiles, "save", held_back)
+        folder.write("b.jsonl", b'{"n":2}\n')  # the slow one knows of c, and not of b
+        assert read(quick, offset)[0] == expected
+        return held_back(*args)
+
     expected = [b'{"n":2}', b'{"n":3}']
-    assert read(quick, offset)[0] == expected
-    folder.clock.us -= 2_000_000  # its list is fresh, as it believes
+    monkeypatch.setattr(InputFiles, "save", save)
     assert slow.poll(0, offset, MANY, LARGE) is None
     assert read(slow, offset)[0] == expected
+
+
+def test_whoever_starts_at_the_end_does_not_read_the_rest_of_a_line(folder):
+    folder.write("a.jsonl", b'{"n":1}\n')
+    folder.write("b.jsonl", b'{"n":2}\n{"n"')
+    now = folder.source().end(0)
+    source = folder.source()
+    assert source.poll(0, now, MANY, LARGE) is None
+    folder.write("b.jsonl", b':3}\n{"n":4}\n')
+    assert read(source, now)[0] == [b'{"n":4}']
+
+
+def test_a_start_from_a_time_begins_with_the_oldest_file_that_is_there(folder):
+    for name in ("a", "b"):
+        folder.write(f"{name}.jsonl", b'{"n":1}\n')
+    source = folder.source()
+    read(source)
+    assert source.offset_at(0, 0) == source.begin(0) == 0
+    (folder.path / "a.jsonl").unlink()
+    assert source.offset_at(0, 0) == MAX_INPUT_FILE_BYTES
 
 
 def test_an_offset_in_a_file_that_is_not_on_record_is_fatal(folder):

@@ -91,7 +91,7 @@ class LineFile:
             while len(text) < size_bytes:  # one call reads at most 2 GB
                 more = os.pread(self._handle, size_bytes - len(text), position + len(text))
                 if not more:
-                    raise too_short(self.name, position + size_bytes, position + len(text))
+                    raise too_short(self.name, position + size_bytes, self.size_bytes())
                 text += more
             return text
 
@@ -101,8 +101,8 @@ class LineFile:
         What stands before `until` without a newline is a line if it is `whole`. Of a line that is longer than
         an event may be the beginning is returned, with one byte too many.
         """
-        if at == 0 and until >= len(_BOM) and self.bytes_at(0, len(_BOM)) == _BOM:
-            at = len(_BOM)
+        if at == 0:
+            at = self._first()
         if until <= at:
             return Piece.empty(at)
         end = min(until, at + max_bytes)
@@ -112,7 +112,7 @@ class LineFile:
             end = self._behind_line(at, until, whole=whole)
         if end == at:
             return Piece.empty(at)
-        ended = self.bytes_at(end - 1, 1) == _NEWLINE
+        ended = self._is_newline(end - 1)
         size_bytes = end - at - ended
         if size_bytes > max_bytes:  # a single line
             size_bytes = min(size_bytes, _KEPT_BYTES + 1)
@@ -121,6 +121,15 @@ class LineFile:
             end, ended = at + int(starts[max_events]), True
             text, ends, starts = text[: ends[max_events - 1]], ends[:max_events], starts[:max_events]
         return Piece(text, ends, starts + at, end, ended)
+
+    def rest_of_line(self, at: int, until: int, *, whole: bool) -> Piece:
+        """Return nothing, from behind the line that a position is in; from there while its end is missing."""
+        end = self._behind_line(at, until, whole=whole)
+        return Piece(b"", _NONE, _NONE, end, ended=end == at or self._is_newline(end - 1))
+
+    def begins_line(self, at: int) -> bool:
+        """Tell whether a position is the first of a line."""
+        return at in {0, self._first()} or self._is_newline(at - 1)
 
     def behind_text(self, until: int) -> int:
         """Return the position behind the last byte before `until` that is no white space, or else 0."""
@@ -137,6 +146,13 @@ class LineFile:
     def close(self) -> None:
         """Close the file."""
         os.close(self._handle)
+
+    def _first(self) -> int:
+        """Return where the first line begins: behind the mark of the byte order, if there is one."""
+        return len(_BOM) if self.size_bytes() >= len(_BOM) and self.bytes_at(0, len(_BOM)) == _BOM else 0
+
+    def _is_newline(self, position: int) -> bool:
+        return self.bytes_at(position, 1) == _NEWLINE
 
     def _behind_last_newline(self, at: int, end: int) -> int:
         """Return the position behind the last newline between two positions, or else the first one."""

@@ -83,15 +83,20 @@ class FileSequence:
         was added to a file that was left is not read.
         """
         known = self._files[number]
+        size_bytes = self.size_bytes(number)
+        if size_bytes < at:
+            raise too_short(self._whole_name(known.name), at, size_bytes)
         cut = next((cut for cut in known.cuts if cut > at), None)
         if cut is not None:
             return cut, True
         if number + 1 < len(self._files):
             return known.size_bytes, True
-        size_bytes = self.size_bytes(number)
-        if size_bytes < at:
-            raise too_short(self._whole_name(known.name), at, size_bytes)
         return size_bytes, self._asked == (number, size_bytes)
+
+    def begins_line(self, number: int, at: int) -> bool:
+        """Tell whether a position in the open file is the first of a line."""
+        assert self._open is not None
+        return at in self._files[number].cuts or self._open[1].begins_line(at)
 
     def size_bytes(self, number: int) -> int:
         """Return how much of the open file there is to read."""
@@ -134,8 +139,9 @@ class FileSequence:
             self._saved = list(self._files)
         else:
             self._saved.clear()
-            self._load()
         self._changed_from = None
+        if not saved:
+            self._load()
         return saved
 
     def close(self) -> None:
@@ -149,40 +155,61 @@ class FileSequence:
     def end(self) -> tuple[int, int]:
         """Return the number of the last file that holds something, and the position behind its last text.
 
-        Whoever asks has it that all there is now is whole: a last line that no newline ends is a line, unless
-        it goes on growing. Raises `UserError` where a single file is asked for that is not there.
+        All files there are now are begun by that. Whoever asks has it that all that is in them is whole: a
+        last line that no newline ends is a line, unless it goes on growing. Raises `UserError` where a single
+        file is asked for that is not there.
         """
-        if self._changed_from is None:
-            self._load()
-        self._listed_until_ns = 0
-        self._list()
-        names = [*(file.name for file in self._files), *self._coming()]
-        if not names and _WILD.isdisjoint(self._pattern):
+        self._begin_all()
+        if not self._files and _WILD.isdisjoint(self._pattern):
             raise UserError(
                 f"there is no file {self._whole_name(self._pattern)}. "
                 f"Check inputs.{self._name}.path, or make the file"
             )
-        is_last = True
-        for number in reversed(range(len(names))):
-            try:
-                file = self._line_file(names[number])
-            except FileNotFoundError:
-                continue
-            with contextlib.closing(file):
-                size_bytes = self._readable(file, names[number])
-                if is_last:
-                    self._asked, is_last = (number, size_bytes), False
+        self._asked = (-1, -1)
+        for number, known in reversed(list(enumerate(self._files))):
+            with (
+                contextlib.suppress(FileNotFoundError),
+                contextlib.closing(self._line_file(known.name)) as file,
+            ):
+                size_bytes = self._readable(file, known.name)
+                if self._asked[0] < 0:
+                    self._asked = (number, size_bytes)
                 behind = file.behind_text(size_bytes)
                 if behind:
                     return number, behind
         return 0, 0
 
+    def oldest(self) -> int:
+        """Return the number of the first file that is still there, 0 if there is none."""
+        self._load()
+        there = (n for n, file in enumerate(self._files) if (self._folder / file.name).exists())
+        return next(there, 0)
+
+    def _begin_all(self) -> None:
+        """Put all files there are on record."""
+        while True:
+            self._load()
+            self._listed_until_ns = 0
+            self._list()
+            if not self._files and not self._begun(0):
+                return
+            number = len(self._files) - 1
+            while self._coming() and self.leave(number, self._size_on_disk(number)):
+                number += 1
+            if self.save():
+                return
+
+    def _size_on_disk(self, number: int) -> int:
+        known = self._files[number]
+        with contextlib.suppress(FileNotFoundError), contextlib.closing(self._line_file(known.name)) as file:
+            return self._readable(file, known.name)
+        return known.size_bytes
+
     # --- beginning files ------------------------------------------------------------------------------
 
     def _begun(self, number: int) -> bool:
         """Tell whether a file is on record now, or was begun as the first one."""
-        if self._changed_from is None:
-            self._load()
+        self._load()
         if number < len(self._files):
             return True
         if number:
@@ -214,7 +241,9 @@ class FileSequence:
         self._changed_from = number if self._changed_from is None else min(number, self._changed_from)
 
     def _load(self) -> None:
-        """Take over what other processes have put on record."""
+        """Take over what other processes have put on record, unless something is still to be saved."""
+        if self._changed_from is not None:
+            return
         first = max(0, len(self._saved) - 1)
         self._saved[first:] = self._record.since(first)
         self._files = list(self._saved)

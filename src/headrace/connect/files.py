@@ -4,14 +4,15 @@ An offset is the number of a file and a byte in it (`file_sequence` says which f
 lines are no events. A line is an event once a newline ends it: a line that is being written is never read
 half. The last line of a file may stand without one; it is taken when a later file is there, or when the end
 is asked for, by `end`, so that a job which runs to the end has it. What is then added to that line is a line
-of its own.
+of its own. Whoever starts at an end where a line is being written reads on behind that line.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, overload
 
@@ -68,6 +69,7 @@ class _Reading:
 
     number: int
     at: int
+    is_checked: bool = False
     pieces: list[Piece] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     events: int = 0
@@ -120,8 +122,9 @@ class FileSource:
             return _offset(*self._sequence.end())
 
     def offset_at(self, partition: int, time_us: int) -> int:
-        """Return the first offset: nothing says when a line arrived."""
-        return self.begin(partition)
+        """Return the first offset that is still there: nothing says when a line arrived."""
+        with self._turn:
+            return _offset(self._sequence.oldest(), 0)
 
     def quiet_since(self, offsets: Mapping[int, int], now_us: int) -> dict[int, int]:
         """Return nothing: a line that comes later may have any time."""
@@ -173,18 +176,21 @@ class FileSource:
             file = sequence.file(number, at)
             if file is not None:
                 until, whole = sequence.bounds(number, at)
-                piece = file.read(at, until, whole=whole, max_events=max_events, max_bytes=max_bytes)
+                read: Callable[..., Piece] = file.rest_of_line
+                if reading.is_checked or sequence.begins_line(number, at):
+                    read = partial(file.read, max_events=max_events, max_bytes=max_bytes)
+                piece = read(at, until, whole=whole)
                 if piece.behind == at and not whole and sequence.later(number):
-                    until = sequence.size_bytes(number)
-                    piece = file.read(at, until, whole=True, max_events=max_events, max_bytes=max_bytes)
+                    piece = read(at, sequence.size_bytes(number), whole=True)
                 if piece.behind > at:
+                    reading.is_checked = True
                     _check_size(file.name, piece.behind)
                     if not piece.ended:
                         sequence.cut(number, piece.behind)
                     return piece
             if not sequence.later(number) or not sequence.leave(number, at):
                 return None
-            reading.number, reading.at = number + 1, 0
+            reading.number, reading.at, reading.is_checked = number + 1, 0, True
 
     def _poll(self, reading: _Reading) -> Poll:
         bodies = _Bodies.of(reading.pieces)
