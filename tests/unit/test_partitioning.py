@@ -351,3 +351,9 @@ def test_of_a_query_without_its_inputs_only_what_holds_for_all_of_them_is_said()
     assert certain_cut(bind(f"SELECT COUNT(*) AS n FROM c PARTITION BY k GROUP BY k, {WINDOW}")) is None
     alone = certain_cut(bind(f"SELECT COUNT(*) AS n FROM c GROUP BY {WINDOW}"))
     assert (alone.per_partition, alone.advice) == (False, None)
+
+
+def test_steps_that_read_the_one_above_twice_take_no_longer_the_more_there_are():
+    chain = ", ".join(f"s{n} AS (SELECT k FROM s{n - 1} UNION SELECT k FROM s{n - 1})" for n in range(1, 60))
+    sql = f"WITH s0 AS (SELECT k FROM c), {chain} SELECT COUNT(*) AS n FROM s59 GROUP BY k, {WINDOW}"
+    assert decided(sql, c="k").per_partition

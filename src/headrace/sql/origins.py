@@ -54,6 +54,8 @@ class Origins:
 
     def __init__(self, script: Script) -> None:
         self._steps = {step.name.casefold(): step.relation for step in script.steps}
+        #: Steps may be read many times, by steps that are.
+        self._of_steps: dict[tuple[str, str], frozenset[Origin] | None] = {}
 
     def of(self, relation: Relation, expression: Expression) -> frozenset[Origin]:
         """Return the origins of an expression over the rows of `relation`: COMPUTED unless it is a column."""
@@ -69,7 +71,7 @@ class Origins:
                 own = Origin(relation.input, _fold(name), name)
                 return COMPUTED if name.startswith(HIDDEN) else frozenset({own})
             case StepRef():
-                return self._column(self._steps[relation.step.casefold()], name)
+                return self._of_step(relation.step.casefold(), name)
             case Filter() | Analytic() | Effect():
                 return self._column(relation.source, name)
             case Project():
@@ -83,6 +85,12 @@ class Origins:
                 items = [item.expression for item in relation.keys if _fold(item.name) == _fold(name)]
                 return self._of(relation.source, items[0]) if items else COMPUTED
         return self._of_sources(relation, name)
+
+    def _of_step(self, step: str, name: str) -> frozenset[Origin] | None:
+        place = (step, name)
+        if place not in self._of_steps:
+            self._of_steps[place] = self._column(self._steps[step], name)
+        return self._of_steps[place]
 
     def _of_sources(
         self, relation: Qualified | Join | ReferenceJoin | Apply, name: str
