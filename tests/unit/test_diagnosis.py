@@ -28,3 +28,16 @@ def test_a_file_that_is_no_database_and_one_with_a_damaged_schema_fail(tmp_path)
     found = verdicts(tmp_path)
     assert found["namespace.db"].verdict == found["papers.db"].verdict == "fail"
     assert "put back a copy" in found["papers.db"].advice
+
+
+def test_a_file_that_cannot_be_read_here_is_not_called_damaged(tmp_path, monkeypatch):
+    with Hub.create(tmp_path / "hubs", "papers") as hub:
+        hub.publish_bodies([b"x"])
+        left = [tmp_path / "hubs" / f"papers.db{suffix}" for suffix in ("", "-wal")]
+        kept = {path: path.read_bytes() for path in left}
+    for path, content in kept.items():
+        path.write_bytes(content)
+    monkeypatch.setattr("headrace.project.diagnosis.may_write", lambda _path: False)
+    found = verdicts(tmp_path)["papers.db"]
+    assert found.verdict == "warn"
+    assert "was not closed in order" in found.found

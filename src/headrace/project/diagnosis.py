@@ -19,7 +19,7 @@ from typing import Final, Literal
 import apsw
 
 from headrace.clock import Clock
-from headrace.errors import UserError
+from headrace.errors import PASSING, UserError
 from headrace.local.database import MINIMUM_SQLITE
 from headrace.local.read_only import connect_read_only
 from headrace.local.sqlite_errors import may_write
@@ -116,9 +116,9 @@ def _stored_file(path: Path) -> Finding:
     try:
         with contextlib.closing(_opened(path)) as connection:
             [[answer]] = connection.execute("PRAGMA quick_check(1)")
-    except (apsw.CantOpenError, UserError) as error:
+    except (apsw.CantOpenError, apsw.IOError, UserError) as error:  # it says nothing of what the file holds
         return Finding(
-            path.name, "warn", f"cannot be read here: {error}", "look at it where it can be written"
+            path.name, "warn", f"not read: {error}", "free some space, or look at a copy on another disk"
         )
     except apsw.Error as error:
         return Finding(path.name, "fail", f"damaged: {error}", advice)
@@ -140,12 +140,15 @@ def _disk(place: Path, clock: Clock) -> Iterator[Finding]:
     """Yield what a probe file shows: whether it can be written, synced and locked, and when it was made."""
     try:
         with tempfile.TemporaryFile(dir=place, prefix=".headrace-doctor-") as probe:
+            times_ms = _sync_ms(probe.fileno(), clock)
             yield Finding("data folder", "ok", f"{place} can be written")
-            yield disk_sync(_sync_ms(probe.fileno(), clock))
+            yield disk_sync(times_ms)
             yield _locks(probe.fileno())
             yield _file_time(probe.fileno(), clock)
     except OSError as error:
         advice = 'make the folder yours, or choose another with data = "..." under [project]'
+        if error.errno in PASSING:
+            advice = "free some space, or make the disk writable"
         yield Finding("data folder", "fail", f"{place} cannot be written: {error.strerror}", advice)
 
 
