@@ -97,7 +97,8 @@ def _again(source: OrderedSource, read: Read) -> Iterator[Poll]:
     offset, events = read.first, read.events
     while events:
         poll = source.poll(read.partition, offset, events, MAX_BATCH_BYTES)
-        if poll is None or len(poll.bodies) > events or (offset == read.first and poll.offsets[0] != offset):
+        there = poll is not None and 0 < len(poll.bodies) <= events
+        if poll is None or not there or (offset == read.first and poll.offsets[0] != offset):
             raise Fatal(
                 f"the state cannot be rebuilt: events of input '{read.input}', partition {read.partition}, "
                 f"from offset {offset} on are not there any more (is the retention shorter than an outage?). "
