@@ -94,7 +94,9 @@ def test_a_later_row_takes_the_place_of_the_one_with_its_key(namespace, table):
     assert list(table.read()) == [("p", "r", '{"b":3}'), ("p", "s", "{}")]
 
 
-def test_of_equal_keys_in_one_batch_the_last_one_stays(namespace, table):
+@pytest.mark.parametrize("sorted_from", [0, 1_000], ids=["many", "few"])
+def test_of_equal_keys_in_one_batch_the_last_one_stays(namespace, table, monkeypatch, sorted_from):
+    monkeypatch.setattr(table_module, "_SORTED_FROM", sorted_from)
     upsert(namespace, table, [("p", str(n % 10), str(n)) for n in range(5000)])
     assert list(table.read()) == [("p", str(n), str(4990 + n)) for n in range(10)]
 

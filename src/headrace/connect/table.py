@@ -40,7 +40,7 @@ class TableSink:
         partition_keys = self._key(batch, self._settings.partition_key, "partition_key")
         row_keys = self._key(batch, self._settings.row_key, "row_key")
         if partition_keys is None:
-            partition_keys = pl.repeat("", batch.height, dtype=pl.String, eager=True)
+            partition_keys = pl.Series([""]).new_from_index(0, batch.height)
         if row_keys is None:
             row_keys = rows.ids()
         named = {(self._settings.partition_key or "").casefold(), (self._settings.row_key or "").casefold()}
@@ -83,5 +83,7 @@ def _plane_text(physical: str, plane: ValueType) -> pl.Expr:
 
 
 def _null_keys(partition_keys: pl.Series, row_keys: pl.Series) -> dict[int, str]:
+    if not partition_keys.null_count() and not row_keys.null_count():
+        return {}
     missing = (partition_keys.is_null() | row_keys.is_null()).arg_true().to_list()
     return dict.fromkeys(missing, "the row's key is NULL: a table needs a value in its key columns")

@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 
 from headrace.engine.operator import Slice, State
-from headrace.events.batch import DTYPES, TIME, Batch, ValueType, concat
+from headrace.events.batch import Batch, concat, times_us
 
 _WAITING: Final = "waiting"
 
@@ -43,7 +43,7 @@ def split(batch: Batch | None, frontier_us: int) -> tuple[Batch | None, Batch | 
     """Return the rows below a frontier and the others; `batch` is in order of time."""
     if batch is None or batch.height == 0:
         return None, None
-    below = rows_below(batch.frame[TIME], frontier_us)
+    below = rows_below(batch.frame, frontier_us)
     if below == batch.height:
         return batch, None
     if below == 0:
@@ -54,7 +54,6 @@ def split(batch: Batch | None, frontier_us: int) -> tuple[Batch | None, Batch | 
     )
 
 
-def rows_below(times: pl.Series, frontier_us: int) -> int:
-    """Return how many of the sorted `times` are below a frontier, which may lie beyond all datetimes."""
-    found = times.cast(DTYPES[ValueType.DATETIME]).to_physical().search_sorted(frontier_us, side="left")
-    return int(found)
+def rows_below(rows: pl.DataFrame, frontier_us: int) -> int:
+    """Return how many of `rows`, which are in order of time, are below a frontier."""
+    return int(times_us(rows).searchsorted(frontier_us, side="left"))

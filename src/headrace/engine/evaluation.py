@@ -39,6 +39,9 @@ _VALUE: Final[tuple[Wanted, ...]] = ("value",)
 
 _TEXT_PLANES: Final = (TEXT, RECORD, ARRAY)
 
+#: To hand fewer rows to other threads takes longer than to compute them here (half of the time at ten rows).
+_SPREAD_FROM: Final = 1_000
+
 #: Lists of expressions kept compiled, and sets of types kept of each.
 _MAX_PREPARED: Final = 512
 _MAX_COMPILED: Final = 64
@@ -223,6 +226,11 @@ class Evaluation:
         """Return one plane of a value, full-length; the values of other types count as NULL."""
         return self._full(self._frame.select(value.planes.get(type_, null(type_))).to_series())
 
+    def _computed(self, expressions: list[pl.Expr]) -> pl.DataFrame:
+        if self._frame.height < _SPREAD_FROM:
+            return self._frame.select_seq(expressions)
+        return self._frame.select(expressions)
+
     def _full(self, series: pl.Series) -> pl.Series:
         """Return a series of a row each; what is the same in all comes as one value."""
         height = self._batch.height
@@ -254,7 +262,7 @@ class Evaluation:
             if value.sources is None
             for type_, plane in value.planes.items()
         ]
-        selected = self._frame.select(*planes, *failing) if planes or failing else self._frame
+        selected = self._computed([*planes, *failing]) if planes or failing else self._frame
         if failing and selected.get_column("@failing").item(0):
             raise first_failure(faults, self._frame, self._script)
         return [

@@ -146,6 +146,7 @@ class _Plan:
         self.outputs = _outputs(script)
         self.operators: dict[str, Operator] = {}
         self.transformations: dict[str, Callable[[Batch], Batch]] = {}
+        self.below: dict[str, list[tuple[Relation, str]]] = {}
         for name, relation in self.steps.items():
             self._make(_step_place(name), relation)
         for name, relation in self.outputs.items():
@@ -175,8 +176,9 @@ class _Plan:
             self.operators[place] = operator_for(relation, self.parts)
         elif isinstance(relation, Transformation):
             self.transformations[place] = transformation_for(relation, self.parts)
-        for number, source in enumerate(sources(relation)):
-            self._make(f"{place}/{number}", source)
+        self.below[place] = [(s, f"{place}/{number}") for number, s in enumerate(sources(relation))]
+        for source, inner in self.below[place]:
+            self._make(inner, source)
 
 
 def _outputs(script: Script) -> dict[str, Relation]:
@@ -248,7 +250,7 @@ class _Run:
                 return self._inputs.get(relation.input.casefold(), self._nothing)
             case StepRef():
                 return self._step(relation.step.casefold())
-        below = [self._slice(source, f"{place}/{number}") for number, source in enumerate(sources(relation))]
+        below = [self._slice(source, inner) for source, inner in self._plan.below[place]]
         if len(below) > 1:
             below = self._aligned(below, place)
         try:

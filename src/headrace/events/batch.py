@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 #: What Polars raises on a damaged file: a panic inside it is no `Exception`.
 POLARS_FAULTS: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
@@ -108,6 +110,11 @@ class Batch:
         column = Column(name, tuple(planes))
         series = [values.alias(column.physical(plane)) for plane, values in planes.items()]
         return Batch(self.frame.with_columns(series), (*self.columns, column))
+
+
+def times_us(rows: pl.DataFrame) -> NDArray[np.int64]:
+    """Return the TIME of each row, which none is without, in microseconds since 1970."""
+    return rows.get_column(TIME).cast(pl.Int64).to_numpy()
 
 
 def concat(batches: Sequence[Batch]) -> Batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -20,6 +21,8 @@ INSERT INTO entity (table_id, partition_key, row_key, properties) VALUES (?, ?, 
 ON CONFLICT (table_id, partition_key, row_key) DO UPDATE SET properties = excluded.properties
 """
 
+_TABLE_ID: Final = "SELECT id FROM table_name WHERE name = ?"
+
 _PAGE: Final = """
 SELECT partition_key, row_key, properties FROM entity
 WHERE table_id = (SELECT id FROM table_name WHERE name = ?)
@@ -30,6 +33,10 @@ ORDER BY partition_key, row_key LIMIT ?
 _COUNT: Final = """
 SELECT count(*) FROM entity WHERE table_id = (SELECT id FROM table_name WHERE name = ?)
 """
+
+#: In key order the index is written page by page, which matters when many rows have random keys; to put a few
+#: in order takes longer than to write them.
+_SORTED_FROM: Final = 1_000
 
 #: SQLite orders every blob behind every text, so this is a bound above all keys.
 _ABOVE_ALL: Final = b""
@@ -67,16 +74,17 @@ class Table:
         """
         if entities.row_keys.is_empty():
             return
-        table_id = pl.Series([self._table_id(tx.connection)], dtype=pl.Int64)
-        columns = (table_id.new_from_index(0, len(entities.row_keys)), *entities)
-        frame = pl.DataFrame([column.alias(str(place)) for place, column in enumerate(columns)])
-        # In key order the index is written page by page, which matters when keys are random.
-        in_order = frame.sort("1", "2", maintain_order=True)
-        tx.connection.executemany(_UPSERT, in_order.iter_rows())
+        table_id = self._table_id(tx.connection)
+        columns = entities if len(entities.row_keys) < _SORTED_FROM else _in_key_order(entities)
+        table_ids = itertools.repeat(table_id, len(columns.row_keys))
+        rows = zip(table_ids, *(column.to_list() for column in columns), strict=True)
+        tx.connection.executemany(_UPSERT, rows)
 
     def _table_id(self, connection: apsw.Connection) -> int:
-        connection.execute("INSERT OR IGNORE INTO table_name (name) VALUES (?)", (self.name,))
-        found: int = connection.execute("SELECT id FROM table_name WHERE name = ?", (self.name,)).get
+        found: int | None = connection.execute(_TABLE_ID, (self.name,)).get
+        if found is None:
+            connection.execute("INSERT INTO table_name (name) VALUES (?)", (self.name,))
+            found = connection.last_insert_rowid()
         return found
 
     def read(
@@ -141,6 +149,12 @@ def list_tables(namespace: Namespace) -> list[str]:
     """Return the names of all tables, sorted."""
     with namespace.reading() as connection:
         return [name for (name,) in connection.execute("SELECT name FROM table_name ORDER BY name")]
+
+
+def _in_key_order(entities: Entities) -> Entities:
+    """Return rows in the order of their keys; those of equal keys stay in theirs."""
+    frame = pl.DataFrame([column.alias(str(place)) for place, column in enumerate(entities)])
+    return Entities(*frame.sort("0", "1", maintain_order=True).get_columns())
 
 
 def _next_key(partition_key: str, row_key: str) -> tuple[str, str]:

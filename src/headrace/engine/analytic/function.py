@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+import numpy as np
 import polars as pl
 
 from headrace.engine.analytic.lookback import Flags, Lookback, look_back
 from headrace.engine.expressions import Planes
-from headrace.events.batch import TIME, Batch
+from headrace.events.batch import TIME, Batch, times_us
 from headrace.sql.plan import Expression
 
 #: Columns of the keys of partitions; those of what is remembered begin otherwise.
@@ -41,19 +42,18 @@ class Events:
     def lookback_on(self, earlier: pl.DataFrame) -> Lookback:
         """Return what the rows see if `earlier` were kept; times and keys are enough."""
         # Beside their times, since a slice whose keys are all NULL has no columns of them.
-        keyed = [frame.select(TIME, *keys_of(frame)) for frame in (earlier, self.rows)]
-        times = pl.concat([earlier.get_column(TIME), self.counting.get_column(TIME)])
+        keyed = [frame[[TIME, *keys_of(frame)]] for frame in (earlier, self.rows)]
         return look_back(
-            pl.concat(keyed, how="diagonal").drop(TIME).get_columns(),
-            times.to_physical().to_numpy(),
-            self.rows.get_column(TIME).to_physical().to_numpy(),
+            pl.concat(keyed, how="diagonal").get_columns()[1:],
+            np.concatenate([times_us(earlier), times_us(self.counting)]),
+            times_us(self.rows),
             self.counts,
         )
 
 
-def keys_of(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the columns of keys."""
-    return frame.select(name for name in frame.columns if name.startswith(KEY))
+def keys_of(frame: pl.DataFrame) -> list[str]:
+    """Return the names of the columns of keys."""
+    return [name for name in frame.columns if name.startswith(KEY)]
 
 
 class Function(Protocol):

@@ -18,7 +18,7 @@ from headrace.engine.analytic.lookback import Flags, Lookback, Numbers
 from headrace.engine.expressions import Planes
 from headrace.engine.planes import occurring
 from headrace.engine.windows.stretches import cover
-from headrace.events.batch import TIME, Batch, ValueType
+from headrace.events.batch import TIME, Batch, ValueType, times_us
 from headrace.models.aggregate import UserAggregate
 from headrace.sql.plan import AnalyticCall, Expression
 
@@ -75,8 +75,8 @@ def _pieces(
 
     What all rows of the slice see of those kept from before stands for one event of its partition.
     """
-    shared_us = events.rows.get_column(TIME).to_physical().item(-1) - limit_us
-    passing = events.kept.get_column(TIME).to_physical().search_sorted(shared_us, side="right")
+    shared_us = int(times_us(events.rows)[-1]) - limit_us
+    passing = int(times_us(events.kept).searchsorted(shared_us, side="right"))
     passing_events, seen_by_all = events.kept.head(passing), events.kept.slice(passing)
     parts = [_each(aggregators, passing_events)] if passing else []
     if seen_by_all.height:
@@ -92,13 +92,13 @@ def _each(aggregators: Sequence[Aggregator], frame: pl.DataFrame) -> pl.DataFram
     """Return a partial result for each event, with its time and keys."""
     firsts = [part for each in aggregators for part in each.first(frame.columns)]
     numbered = frame.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias(_BLOCK))
-    return pl.concat([frame.select(TIME), keys_of(frame), _grouped(numbered, firsts)], how="horizontal")
+    return pl.concat([frame[[TIME, *keys_of(frame)]], _grouped(numbered, firsts)], how="horizontal")
 
 
 def _of_partitions(aggregators: Sequence[Aggregator], frame: pl.DataFrame) -> pl.DataFrame:
     """Return a partial result for each partition, with its keys."""
     firsts = [part for each in aggregators for part in each.first(frame.columns)]
-    keys = keys_of(frame).columns
+    keys = keys_of(frame)
     if keys:
         return frame.group_by(keys, maintain_order=True).agg(firsts)
     return _grouped(frame.with_columns(pl.lit(0, dtype=pl.Int64).alias(_BLOCK)), firsts)

@@ -16,7 +16,7 @@ import polars as pl
 from headrace.engine.operator import NEVER_US, Slice, State
 from headrace.engine.windows.grouping import END, Grouping
 from headrace.engine.windows.ranges import Ranges, Rows, grows, of_partials, of_rows, one_each
-from headrace.events.batch import TIME, Batch, concat
+from headrace.events.batch import TIME, Batch, concat, times_us
 from headrace.models.aggregate import UserAggregate
 from headrace.sql import plan
 
@@ -108,7 +108,7 @@ class SlidingAggregate:
 
 def _place(rows: pl.DataFrame, time_us: int) -> int:
     """Return the number of `rows`, which are in order of time, that are before a time."""
-    return int(rows.get_column(TIME).to_physical().search_sorted(time_us, side="left"))
+    return int(times_us(rows).searchsorted(time_us, side="left"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +120,12 @@ class _Events:
 
     @classmethod
     def of(cls, by_group: pl.DataFrame, keys: Sequence[str]) -> _Events:
-        times_us = by_group.get_column(TIME).to_physical().to_numpy()
+        times = times_us(by_group)
         if not keys:
-            return cls(times_us, np.zeros(len(times_us), dtype=np.int64))
+            return cls(times, np.zeros(len(times), dtype=np.int64))
         begins = pl.any_horizontal(pl.col(key).ne_missing(pl.col(key).shift()) for key in keys)
         numbers = by_group.select(begins.cum_sum().cast(pl.Int64).alias(_GROUP))
-        return cls(times_us, numbers.to_series().to_numpy())
+        return cls(times, numbers.to_series().to_numpy())
 
 
 @dataclass(frozen=True, slots=True)

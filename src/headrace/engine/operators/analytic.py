@@ -26,7 +26,7 @@ from headrace.engine.expressions import Planes, evaluate
 from headrace.engine.operator import Slice, State
 from headrace.engine.planes import named
 from headrace.engine.row_error import RowError
-from headrace.events.batch import TIME, Batch, Column, ValueType
+from headrace.events.batch import TIME, Batch, Column, ValueType, times_us
 from headrace.models.aggregate import UserAggregate
 from headrace.sql.plan import Analytic, AnalyticCall, Expression
 
@@ -143,7 +143,7 @@ def _advance(
     rows = pl.DataFrame([batch.frame.get_column(TIME), *keys])
     events = Events(
         kept if isinstance(kept, pl.DataFrame) else rows.clear(),
-        (rows if counts is None else rows.filter(counts)).with_columns(_remembered(group, counting, counts)),
+        (rows if counts is None else rows.filter(counts)).hstack(_remembered(group, counting, counts)),
         rows,
         np.ones(batch.height, dtype=np.bool_) if counts is None else counts.to_numpy(),
     )
@@ -179,12 +179,12 @@ def _with_columns(batch: Batch, results: Mapping[str, Planes]) -> Batch:
         for column in columns
         for type_, plane in results[column.name].items()
     ]
-    return Batch(batch.frame.with_columns(series), (*batch.columns, *columns))
+    return Batch(batch.frame.hstack(series), (*batch.columns, *columns))
 
 
 def _since(kept: object, horizon_us: int) -> pl.DataFrame | None:
     """Return the events after `horizon_us`; they are in order of time."""
     if not isinstance(kept, pl.DataFrame):
         return None
-    passed = int(kept.get_column(TIME).to_physical().search_sorted(horizon_us, side="right"))
+    passed = int(times_us(kept).searchsorted(horizon_us, side="right"))
     return kept.slice(passed) if passed < kept.height else None

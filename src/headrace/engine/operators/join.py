@@ -157,7 +157,7 @@ class StreamJoin:
 
     def _open_right(self, right: Batch, frontier_us: int) -> Batch | None:
         """Return the right rows for which a partner can still come."""
-        gone = rows_below(right.frame[TIME], self._reach.forgotten_before(frontier_us))
+        gone = rows_below(right.frame, self._reach.forgotten_before(frontier_us))
         return _or_none(right.frame.slice(gone), right)
 
     def _certain(
