@@ -256,9 +256,9 @@ class Instance:
         if self._stateful is None or not self._stateful.holds:
             return
         parts = []
-        for task in self._stateful.ticked(self._tasks.quiet(self._clock.now_us())):
-            results = self._run(NOTHING, partial(task.timeline.advance, NOTHING.first))
-            if results.outputs or results.failures or results.answers:
+        for task, ticks in self._stateful.with_ticks(self._tasks.quiet(self._clock.now_us())):
+            results = self._run(NOTHING, partial(task.tick, ticks, NOTHING.first))
+            if results:
                 parts.append(self._part(task, results, NOTHING))
         if parts:
             self._commit(NOTHING, parts)

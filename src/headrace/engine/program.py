@@ -54,6 +54,9 @@ class Results:
     answers: dict[str, Batch] = field(default_factory=dict)
     score_ns: int = 0
 
+    def __bool__(self) -> bool:
+        return bool(self.outputs or self.failures or self.answers)
+
 
 class Program:
     """A script with its functions, and what it keeps of the slices that it has seen."""

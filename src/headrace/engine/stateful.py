@@ -124,11 +124,17 @@ class StatefulTask:
         self._committed = False
         return self.timeline.add(pieces, next_number)
 
-    def pass_time(self, ticks: Ticks) -> None:
-        """Learn how far time has come where nothing did."""
-        self._committed = False
+    def tick(self, ticks: Ticks, first: int) -> Results:
+        """Go on to where time has come although nothing did.
+
+        What comes of it must be committed; if nothing does, the next epoch has on record that time passed.
+        """
         self.timeline.pass_time(ticks)
         self._ticks.append(ticks)
+        committed, self._committed = self._committed, False
+        results = self.timeline.advance(first)
+        self._committed = committed and not results
+        return results
 
     def log(self, tx: Transaction, arrivals: Arrivals, answers: Mapping[str, Batch]) -> None:
         """Within the commit: check that the task is still ours, and record what its state comes from."""
@@ -251,8 +257,8 @@ class StatefulTasks:
         for name, task in tasks.items():
             yield task, pieces.get(name, [])
 
-    def ticked(self, ticks: Ticks) -> Iterator[StatefulTask]:
-        """Tell each task how far time has come without events; yields those that something may come of."""
+    def with_ticks(self, ticks: Ticks) -> Iterator[tuple[StatefulTask, Ticks]]:
+        """Yield the tasks that something may come of as time passes, each with what `ticks` says of it."""
         for task in self.owned:
             own: dict[str, dict[int, int]] = {}
             for name, floors in ticks.items():
@@ -260,8 +266,7 @@ class StatefulTasks:
                     if self._by_place[name, partition] is task:
                         own.setdefault(name, {})[partition] = floor_us
             if own and task.timeline.holds:
-                task.pass_time(own)
-                yield task
+                yield task, own
 
     def ahead(self) -> set[Place]:
         """Return the partitions to read no more of until the others have come as far."""
