@@ -76,7 +76,10 @@ def test_settings_are_read_from_a_file_or_its_folder(project):
         ("inputs = 3\n", "inputs: expected tables such as [inputs.something]"),
         ('[inputs]\na = "hub"\n', "inputs.a: expected a table, written [inputs.a]"),
         ("[inputs.a]\n", "inputs.a.kind is missing: expected one of hub, queue"),
-        ('[inputs.a]\nkind = "hubb"\n', "inputs.a.kind: expected one of hub, queue, reference, found 'hubb'"),
+        (
+            '[inputs.a]\nkind = "hubb"\n',
+            "inputs.a.kind: expected one of hub, queue, file, reference, found 'hubb'",
+        ),
         ('[inputs.a]\nkind = "hubb"\n', "Did you mean 'hub'?"),
         ('[inputs.a]\nkind = "table"\n', "inputs.a.kind: expected one of hub, queue"),
         ('[inputs.a]\nkind = "hub"\npartitons = 2\n', "inputs.a.partitons: no such setting"),

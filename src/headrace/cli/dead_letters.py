@@ -3,7 +3,7 @@
 retry puts the event back into the hub (its own partition) or the queue that it came from, once however often
 it is interrupted, and removes the letter. Every job that reads the hub sees the event again.
 
-A row that a job made of several events, in a window or join, can only be dropped.
+A row that a job made of several events, in a window or join, and a line of a file can only be dropped.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import base64
 import contextlib
 import itertools
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +32,7 @@ from headrace.cli.show import (
 )
 from headrace.clock import SystemClock
 from headrace.errors import UserError
+from headrace.limits import MAX_INPUT_FILE_BYTES
 from headrace.local.dead_letters import DEAD_ROW, DeadLetter, DeadLetters
 from headrace.local.hub import Hub
 from headrace.local.namespace import Namespace
@@ -39,6 +41,9 @@ from headrace.project import Project
 
 #: Letters that `show` prints unless told otherwise.
 SHOWN: Final = 20
+
+#: Where letters came from that can be put back.
+_PUT_BACK: Final = frozenset({"hub", "queue"})
 
 _BODY_CHARS: Final = 200
 _REASON_CHARS: Final = 500
@@ -174,6 +179,9 @@ def _place(letter: DeadLetter) -> str:
     match letter.source_kind:
         case "queue":
             return f", message {letter.position}"
+        case "file":
+            number, byte = divmod(letter.position, MAX_INPUT_FILE_BYTES)
+            return f", file {number + 1}, byte {byte}"
         case kind if kind == DEAD_ROW:
             return f", epoch {letter.partition}"
     return f", partition {letter.partition}, offset {letter.position}"
@@ -199,13 +207,14 @@ def _retry(namespace: Namespace, letters: DeadLetters, chosen: Iterator[list[Dea
     A hub knows an event that it was given before by the letter's id and attempts, so it comes first and the
     removal after it: a death in between doubles nothing. A queue is in the letter's own transaction.
     """
-    retried = left = 0
+    retried = 0
+    left: Counter[str] = Counter()
     with contextlib.ExitStack() as stack:
         tell = stack.enter_context(waiting())
         hubs: dict[str, Hub] = {}
         for letters_of_page in chosen:
-            page = [letter for letter in letters_of_page if letter.source_kind != DEAD_ROW]
-            left += len(letters_of_page) - len(page)
+            page = [letter for letter in letters_of_page if letter.source_kind in _PUT_BACK]
+            left.update(letter.source_kind for letter in letters_of_page)
             for number, letter in enumerate(page):
                 tell(f"{count_text(retried + number, 'dead letter')} retried")
                 if letter.source_kind == "hub":
@@ -214,9 +223,12 @@ def _retry(namespace: Namespace, letters: DeadLetters, chosen: Iterator[list[Dea
                         hubs[letter.source] = stack.enter_context(hub)
                     _publish(hubs[letter.source], letter)
             retried += _finish(namespace, letters, page)
-    if left:
-        rows = "a row that a job made" if left == 1 else f"{left:,} rows that jobs made"
-        note(f"{rows} of several events cannot be retried, only dropped: there is no event to put back")
+    if rows := left[DEAD_ROW]:
+        what = "a row that a job made" if rows == 1 else f"{rows:,} rows that jobs made"
+        note(f"{what} of several events cannot be retried, only dropped: there is no event to put back")
+    if lines := left["file"]:
+        what = "a line of a file" if lines == 1 else f"{lines:,} lines of files"
+        note(f"{what} cannot be put back: --raw writes them out, for a new file that the job reads")
     return retried
 
 

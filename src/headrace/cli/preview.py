@@ -113,7 +113,7 @@ def _of_project(
     files = {name: project.folder / str(project.references[name].path) for name in script.references}
     for name in script.inputs:
         if name not in inputs:
-            place = find_place(project, name, ("hub", "queue"), "to take events of")
+            place = find_place(project, name, ("hub", "queue", "file"), "to take events of")
             sample = Sample(events)
             fill(sample, project, place, seconds=0)
             inputs[name] = [msgspec.json.decode(line) for line in sample.lines]

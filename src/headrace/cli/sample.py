@@ -1,8 +1,8 @@
 """Copy events of a live input to a file of JSON lines, to look at them and to try queries on.
 
-INPUT is a hub, a queue or the address of a feed. The newest N events that are there are taken; if there are
-fewer, those that come within the next seconds are as well. Nothing is taken away: no offset moves, no message
-is leased.
+INPUT is a hub, a queue, files or the address of a feed. The newest N events that are there are taken; if
+there are fewer, those that come within the next seconds are as well, unless it is files. Nothing is taken
+away: no offset moves, no message is leased.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from headrace.cli.stopping import STEP_S, asked_to_stop
 from headrace.clock import Clock, SystemClock
 from headrace.connect.feeds.fetch import HttpFetch
 from headrace.connect.feeds.poll import FeedPoller
+from headrace.connect.files import FileSettings
 from headrace.connect.hub import HubSettings, open_hub
 from headrace.errors import Transient, UserError
 from headrace.events.formats.json import objects_of
@@ -31,7 +32,7 @@ from headrace.local.files import replacing
 from headrace.local.hub import Hub
 from headrace.local.namespace import Namespace
 from headrace.project import Project
-from headrace.project.latest import events_between, newest_events
+from headrace.project.latest import events_between, last_lines, newest_events
 from headrace.project.places import find_place
 from headrace.project.settings import Place
 
@@ -79,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
         sample.add(_papers(arguments.input))
     else:
         project = Project.load(Path(arguments.project))
-        place = find_place(project, arguments.input, ("hub", "queue"), "to take a sample of")
+        place = find_place(project, arguments.input, ("hub", "queue", "file"), "to take a sample of")
         name = str(place)
         fill(sample, project, place, arguments.seconds)
     _write(sample, name, arguments)
@@ -87,7 +88,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def fill(sample: Sample, project: Project, place: Place, seconds: float) -> None:
-    """Take the newest events of a hub or queue, waiting for as long as `seconds` if there are too few."""
+    """Take the newest events of a place, waiting for as long as `seconds` if there are too few."""
+    if isinstance(place.settings, FileSettings):
+        sample.add(last_lines(project.folder, place.settings.given_path, sample.wanted))
+        return
     with Namespace.open(project.data, looking=True) as namespace:
         if isinstance(place.settings, HubSettings):
             with _looked_at(namespace.hubs_folder, place.name, place.settings) as hub:

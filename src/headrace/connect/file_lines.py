@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, overload
 
 import numpy as np
 
@@ -37,6 +37,37 @@ _KEPT_BYTES: Final = MAX_EVENT_BYTES + 1
 _NONE: Final = np.empty(0, np.int64)
 
 
+class Bodies(Sequence[bytes]):
+    """The lines of a text, cut out only when one is asked for: most readers take the whole."""
+
+    def __init__(self, text: bytes, ends: Positions) -> None:
+        self.text, self._ends = text, ends
+
+    @classmethod
+    def of(cls, pieces: Sequence[Piece]) -> Bodies:
+        """Return the lines of all pieces, of which there is at least one."""
+        if len(pieces) == 1:
+            return cls(pieces[0].text, pieces[0].ends)
+        ends, begin = [], 0
+        for piece in pieces:
+            ends.append(piece.ends + begin)
+            begin += len(piece.text) + 1
+        return cls(b"\n".join([piece.text for piece in pieces]), np.concatenate(ends))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[bytes]: ...
+    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
+        if isinstance(index, slice):
+            return [self[line] for line in range(len(self))[index]]
+        line = range(len(self))[index]
+        return self.text[self._ends[line - 1] + 1 if line else 0 : self._ends[line]]
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """Lines that hold something: their text, separated by newlines, and the end of each in it.
@@ -55,6 +86,11 @@ class Piece:
     def events(self) -> int:
         """The number of lines."""
         return len(self.starts)
+
+    @property
+    def bodies(self) -> Bodies:
+        """The lines."""
+        return Bodies(self.text, self.ends)
 
     @classmethod
     def empty(cls, behind: int) -> Piece:

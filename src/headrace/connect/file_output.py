@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from headrace.connect.file_sequence import is_pattern
 from headrace.connect.sink import Prepared, Rows
 from headrace.errors import Fatal, UserError, disk_error
 from headrace.events.formats.json import encode_lines
@@ -133,6 +134,12 @@ class FileSink:
             yield
         except OSError as error:
             raise disk_error(error.errno or 0, self._path, doing, error.strerror or str(error)) from None
+
+
+def check_output_path(output: str, path: str) -> None:
+    """Raise `UserError` for a path that must be a pattern, or a folder."""
+    if is_pattern(path) or path.endswith("/"):
+        raise UserError(f'outputs.{output}.path: expected one file such as "out.jsonl", found {path!r}')
 
 
 def instance_path(path: str, instance: int) -> str:

@@ -27,6 +27,7 @@ LISTED_FOR_S: Final = 0.2
 #: Bytes by which a file is known again.
 HEAD_BYTES: Final = 256
 
+#: What makes a path a pattern.
 _WILD: Final = frozenset("*?[")
 
 #: How many bytes of a file, by its name, may be read, None if all.
@@ -160,7 +161,7 @@ class FileSequence:
         file is asked for that is not there.
         """
         self._begin_all()
-        if not self._files and _WILD.isdisjoint(self._pattern):
+        if not self._files and not is_pattern(self._pattern):
             raise UserError(
                 f"there is no file {self._whole_name(self._pattern)}. "
                 f"Check inputs.{self._name}.path, or make the file"
@@ -319,6 +320,11 @@ class FileSequence:
             "place in it means nothing. Put the old one back; new files need new names, which sort behind. "
             + under_another_name("what is there now")
         )
+
+
+def is_pattern(path: str) -> bool:
+    """Tell whether a path is a pattern."""
+    return not _WILD.isdisjoint(path)
 
 
 def matching(folder: Path, pattern: str) -> list[str]:

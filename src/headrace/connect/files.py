@@ -10,21 +10,20 @@ of its own. Whoever starts at an end where a line is being written reads on behi
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal, overload
+from typing import Final, Literal
 
 import msgspec
 import numpy as np
 
 from headrace.clock import Clock, SystemClock
-from headrace.connect.file_lines import Piece
+from headrace.connect.file_lines import Bodies, Piece
 from headrace.connect.file_sequence import FileSequence, Limit
 from headrace.connect.source import Poll
 from headrace.errors import UserError
-from headrace.events.formats.json_lines import Positions
 from headrace.limits import MAX_INPUT_FILE_BYTES
 from headrace.local.input_files import InputFiles
 
@@ -193,7 +192,7 @@ class FileSource:
             reading.number, reading.at, reading.is_checked = number + 1, 0, True
 
     def _poll(self, reading: _Reading) -> Poll:
-        bodies = _Bodies.of(reading.pieces)
+        bodies = Bodies.of(reading.pieces)
         offsets = np.concatenate(
             [
                 piece.starts + _offset(number, 0)
@@ -210,36 +209,6 @@ class FileSource:
             identity=self._identity,
             behind=_offset(reading.number, reading.at),
         )
-
-
-class _Bodies(Sequence[bytes]):
-    """The lines of a text, cut out only when one is asked for: most readers take the whole."""
-
-    def __init__(self, text: bytes, ends: Positions) -> None:
-        self.text, self._ends = text, ends
-
-    @classmethod
-    def of(cls, pieces: Sequence[Piece]) -> _Bodies:
-        if len(pieces) == 1:
-            return cls(pieces[0].text, pieces[0].ends)
-        ends, begin = [], 0
-        for piece in pieces:
-            ends.append(piece.ends + begin)
-            begin += len(piece.text) + 1
-        return cls(b"\n".join([piece.text for piece in pieces]), np.concatenate(ends))
-
-    def __len__(self) -> int:
-        return len(self._ends)
-
-    @overload
-    def __getitem__(self, index: int) -> bytes: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[bytes]: ...
-    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
-        if isinstance(index, slice):
-            return [self[line] for line in range(len(self))[index]]
-        line = range(len(self))[index]
-        return self.text[self._ends[line - 1] + 1 if line else 0 : self._ends[line]]
 
 
 def _offset(number: int, position: int) -> int:

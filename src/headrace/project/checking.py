@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from headrace.connect.files import FileSettings
 from headrace.connect.hub import HubSettings
 from headrace.connect.table import TableSettings
 from headrace.errors import HeadraceError, UserError, did_you_mean
 from headrace.names import checked_name
 from headrace.project.columns import columns_of
+from headrace.project.files import feeds, input_notes, input_problem, output_problems
 from headrace.project.functions import load_function
 from headrace.project.partitions import hub_partitions, input_partitions
 from headrace.project.project import Project
@@ -55,6 +57,7 @@ def check_project(path: Path, jobs: Sequence[str] = ()) -> ProjectCheck:
     loaded = load_tolerantly(path)
     project = loaded.project
     check = ProjectCheck(project.file, problems=[*loaded.problems, *_place_problems(loaded)])
+    check.problems += _file_problems(loaded)
     for name in jobs:
         if f"jobs.{name}" not in loaded.broken:
             project.job(name)
@@ -98,12 +101,24 @@ def _place_problems(loaded: Loaded) -> Iterator[str]:
     for section, tables in sections.items():
         for key, settings in tables.items():
             place = place_of(key, settings)
-            if place is None or f"{section}.{key}" in loaded.broken:
+            if place is None or place.kind == "file" or f"{section}.{key}" in loaded.broken:
                 continue
             try:
                 checked_name(place.name, place.kind)
             except UserError as error:
                 yield f"{section}.{key}.{place.kind}: {error}"
+
+
+def _file_problems(loaded: Loaded) -> Iterator[str]:
+    """Yield paths of files that cannot be."""
+    project = loaded.project
+    for key, settings in project.inputs.items():
+        if isinstance(settings, FileSettings) and f"inputs.{key}" not in loaded.broken:
+            problem = input_problem(project.folder, key, settings, project.outputs.values())
+            if problem is not None:
+                yield problem
+    whole = {key: output for key, output in project.outputs.items() if f"outputs.{key}" not in loaded.broken}
+    yield from output_problems(project.folder, whole)
 
 
 # --- jobs -------------------------------------------------------------------------------------------------
@@ -168,15 +183,17 @@ def _explain(project: Project, job: JobCheck, script: Script) -> None:
         _explain_tasks(project, job)
     elif None not in job.inputs.values():
         _explain_state(project, job, script)
-    written = {str(place) for place in job.outputs.values()}
+    written = [place for place in job.outputs.values() if place is not None]
     for place in job.inputs.values():
-        if place is not None and str(place) in written:
+        if place is not None and any(feeds(project.folder, to, place) for to in written):
             job.notes.append(f"it reads and writes {place}: what it writes comes back to it")
+        if place is not None and isinstance(place.settings, FileSettings):
+            job.notes += input_notes(project.folder, place.settings)
 
 
 def _explain_state(project: Project, job: JobCheck, script: Script) -> None:
     for place in job.inputs.values():
-        if place is not None:
+        if place is not None and place.kind == "hub":
             _partitions(project, job, place)  # for its note
     inputs = input_partitions(project, script.inputs)
     found = cut(script, inputs)
@@ -208,6 +225,9 @@ def _explain_tasks(project: Project, job: JobCheck) -> None:
                 takes = "1 instance takes" if instances == 1 else f"{who} compete for"
                 job.runs.append(f"{takes} messages of queue '{place.name}'")
                 tasks += instances
+            case Place("file"):
+                job.runs.append(f"as 1 task, files {place.name} in order of their names, owned by 1 instance")
+                tasks += 1
             case _:
                 job.runs.append(f"input '{key}' has a problem, see above")
                 tasks += instances

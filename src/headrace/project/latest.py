@@ -1,11 +1,15 @@
-"""The newest events of a hub, read without moving anybody's offset."""
+"""The newest events of a hub, and the last lines of files, read without moving anybody's offset."""
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
+from headrace.connect.file_lines import LineFile
+from headrace.connect.file_sequence import matching
 from headrace.limits import MAX_BATCH_BYTES
 from headrace.local.hub import Hub
 
@@ -35,3 +39,31 @@ def events_between(hub: Hub, starts: list[int], ends: list[int]) -> Iterator[Hub
             for place, (body, enqueued_us) in enumerate(zip(found.bodies, found.enqueued_us, strict=True)):
                 yield HubEvent(enqueued_us, partition, found.first_offset + place, body)
             offset = found.next_offset
+
+
+def last_lines(folder: Path, pattern: str, count: int) -> list[bytes]:
+    """Return the last lines of the files that a path or pattern matches, in the order of reading.
+
+    At most MAX_BATCH_BYTES of each file are looked at.
+    """
+    lines: list[bytes] = []
+    for name in reversed(matching(folder, pattern)):
+        if len(lines) >= count:
+            break
+        with contextlib.suppress(FileNotFoundError):
+            lines = _last_lines(folder / name, count - len(lines)) + lines
+    return lines
+
+
+def _last_lines(path: Path, count: int) -> list[bytes]:
+    with contextlib.closing(LineFile(path, str(path))) as file:
+        end = file.size_bytes()
+        at = max(0, end - MAX_BATCH_BYTES)
+        if not file.begins_line(at):
+            at = file.rest_of_line(at, end, whole=True).behind
+        lines: list[bytes] = []
+        while at < end:
+            piece = file.read(at, end, whole=True, max_events=end, max_bytes=end)
+            lines += piece.bodies
+            at = piece.behind
+        return lines[-count:]

@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Iterator
 
 from headrace.connect.console import ConsoleSettings, ConsoleSink
+from headrace.connect.file_output import FileSink, check_output_path, instance_path
+from headrace.connect.files import FileSettings, FileSource
 from headrace.connect.hub import HubSettings, HubSink, HubSource, open_hub
 from headrace.connect.queue import QueueSettings, QueueSink, QueueSource, open_queue
 from headrace.connect.sink import Sink
@@ -13,13 +15,15 @@ from headrace.connect.source import Source
 from headrace.connect.table import TableSettings, TableSink
 from headrace.connect.webhook import WebhookSettings, WebhookSink
 from headrace.engine.given import functions_of
-from headrace.engine.job import OpenJob
+from headrace.engine.job import OpenJob, instance_name
 from headrace.engine.program import Program
+from headrace.local.input_files import InputFiles
 from headrace.local.namespace import Namespace
+from headrace.local.staged import StagedFile, path_on_record, published_bytes
 from headrace.local.table import Table
+from headrace.project.files import is_written
 from headrace.project.functions import load_function
 from headrace.project.project import Project
-from headrace.project.settings import OutputSettings, StreamSettings
 
 
 @contextlib.contextmanager
@@ -34,34 +38,56 @@ def opened_job(project: Project, namespace: Namespace, job: str, instance: int) 
     with contextlib.ExitStack() as stack:
         sources: dict[str, Source] = {}
         for name in script.inputs:
-            sources[name] = source = open_source(namespace, name, project.streams[name], f"{job}/{instance}")
+            sources[name] = source = open_source(project, namespace, job, name, str(instance))
             stack.callback(source.close)
         sinks: dict[str, Sink] = {}
         for name in dict.fromkeys(output.name for output in script.outputs):
-            sinks[name] = sink = open_sink(namespace, name, project.outputs[name])
+            sinks[name] = sink = open_sink(project, namespace, job, name, instance)
             stack.callback(sink.close)
         yield OpenJob(job, program, sources, sinks, project.job(job).policy)
 
 
-def open_source(namespace: Namespace, name: str, settings: StreamSettings, owner: str) -> Source:
-    """Open an input; `owner` is who holds the leases of a competing one."""
-    match settings:
-        case HubSettings():
-            return HubSource(name, open_hub(namespace.hubs_folder, name, settings))
-        case QueueSettings():
-            return QueueSource(name, open_queue(namespace, name, settings), owner)
+def open_source(project: Project, namespace: Namespace, job: str, name: str, reader: str) -> Source:
+    """Open an input of a job; `reader` is who of the job holds the leases of a competing one."""
+    match project.streams[name]:
+        case HubSettings() as hub:
+            return HubSource(name, open_hub(namespace.hubs_folder, name, hub))
+        case QueueSettings() as queue:
+            return QueueSource(name, open_queue(namespace, name, queue), f"{job}/{reader}")
+        case FileSettings() as files:
+            return _file_source(project, namespace, job, name, files)
 
 
-def open_sink(namespace: Namespace, name: str, settings: OutputSettings) -> Sink:
-    """Open an output."""
-    match settings:
-        case TableSettings():
-            return TableSink(Table(namespace, settings.table or name), settings)
-        case QueueSettings():
-            return QueueSink(open_queue(namespace, name, settings))
-        case HubSettings():
-            return HubSink(open_hub(namespace.hubs_folder, name, settings), settings.key)
+def open_sink(project: Project, namespace: Namespace, job: str, name: str, instance: int) -> Sink:
+    """Open an output of a job for one of its instances."""
+    match project.outputs[name]:
+        case TableSettings() as table:
+            return TableSink(Table(namespace, table.table or name), table)
+        case QueueSettings() as queue:
+            return QueueSink(open_queue(namespace, name, queue))
+        case HubSettings() as hub:
+            return HubSink(open_hub(namespace.hubs_folder, name, hub), hub.key)
+        case FileSettings() as file:
+            check_output_path(name, file.given_path)
+            record = StagedFile(namespace, job, instance_name(instance), name)
+            return FileSink(record, project.folder, instance_path(file.given_path, instance))
         case ConsoleSettings():
             return ConsoleSink()
-        case WebhookSettings():
-            return WebhookSink(name, settings)
+        case WebhookSettings() as webhook:
+            return WebhookSink(name, webhook)
+
+
+def _file_source(
+    project: Project, namespace: Namespace, job: str, name: str, settings: FileSettings
+) -> FileSource:
+    """Open files as an input; of those that jobs of the project write only what is committed is read."""
+    record = InputFiles(namespace, job, name)
+    if not is_written(project.folder, settings, project.outputs.values()):
+        return FileSource(name, settings, project.folder, record)
+    return FileSource(
+        name,
+        settings,
+        project.folder,
+        record,
+        limit=lambda file: published_bytes(namespace, path_on_record(project.folder, file)),
+    )

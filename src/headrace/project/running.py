@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +15,8 @@ from headrace.engine.instances import POLL_S, Command, Supervisor
 from headrace.errors import Transient
 from headrace.local.namespace import Namespace
 from headrace.local.progress import Progress
-from headrace.project.settings import InputSettings, OutputSettings, place_of
+from headrace.project.files import feeds
+from headrace.project.settings import InputSettings, OutputSettings, Place, place_of
 
 if TYPE_CHECKING:  # a project runs itself through this module
     from headrace.project.project import Project
@@ -144,15 +145,21 @@ def _commands(project: Project, job: str, instances: int) -> list[Command]:
 
 def _upstream(project: Project, job: str, jobs: Sequence[str]) -> set[str]:
     """Return the jobs whose outputs are inputs of `job`."""
-    read = {_named(name, project.inputs[name]) for name in project.script(job).inputs} - {None}
+    read = _places(project.inputs, project.script(job).inputs)
     return {
         other
         for other in jobs
         if other != job
-        and read & {_named(o.name, project.outputs[o.name]) for o in project.script(other).outputs}
+        and any(
+            feeds(project.folder, to, place)
+            for to in _places(project.outputs, [output.name for output in project.script(other).outputs])
+            for place in read
+        )
     }
 
 
-def _named(key: str, settings: InputSettings | OutputSettings) -> tuple[str, str] | None:
-    place = place_of(key, settings)
-    return None if place is None else (place.kind, place.name)
+def _places(
+    settings: Mapping[str, InputSettings] | Mapping[str, OutputSettings], names: Iterable[str]
+) -> list[Place]:
+    places = [place_of(name, settings[name]) for name in dict.fromkeys(names)]
+    return [place for place in places if place is not None]

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from headrace.connect.console import ConsoleSettings
+from headrace.connect.files import FileSettings
 from headrace.connect.hub import HubSettings
 from headrace.connect.queue import QueueSettings
 from headrace.connect.table import TableSettings
@@ -24,20 +25,24 @@ class ReferenceSettings(
     path: str | None = None
 
 
-StreamSettings = HubSettings | QueueSettings
+StreamSettings = HubSettings | QueueSettings | FileSettings
 InputSettings = StreamSettings | ReferenceSettings
-OutputSettings = TableSettings | QueueSettings | HubSettings | ConsoleSettings | WebhookSettings
+OutputSettings = (
+    TableSettings | QueueSettings | HubSettings | FileSettings | ConsoleSettings | WebhookSettings
+)
 
 #: The connectors, by the word that `kind` has.
 INPUT_KINDS: Final[dict[str, type[InputSettings]]] = {
     "hub": HubSettings,
     "queue": QueueSettings,
+    "file": FileSettings,
     "reference": ReferenceSettings,
 }
 OUTPUT_KINDS: Final[dict[str, type[OutputSettings]]] = {
     "table": TableSettings,
     "queue": QueueSettings,
     "hub": HubSettings,
+    "file": FileSettings,
     "console": ConsoleSettings,
     "webhook": WebhookSettings,
 }
@@ -92,12 +97,15 @@ class PublishSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"PublishSettings(host={self.host!r}, port={self.port}, keys={shown})"
 
 
-PlaceSettings = HubSettings | QueueSettings | TableSettings
+PlaceSettings = HubSettings | QueueSettings | TableSettings | FileSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where events or rows are: `name` is the own name of the hub, queue or table, not the settings' key."""
+    """Where events or rows are: `name` is the own name of the hub, queue or table, not the settings' key.
+
+    Files have their path, or a pattern, as their name.
+    """
 
     kind: str
     name: str
@@ -116,5 +124,7 @@ def place_of(key: str, settings: InputSettings | OutputSettings) -> Place | None
             return Place("queue", settings.queue or key, settings)
         case TableSettings():
             return Place("table", settings.table or key, settings)
+        case FileSettings():
+            return Place("file", settings.given_path, settings)
         case _:
             return None

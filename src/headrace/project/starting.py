@@ -25,7 +25,7 @@ def start_job(project: Project, namespace: Namespace, job: str, start: Start) ->
     sources: dict[str, OrderedSource] = {}
     with contextlib.ExitStack() as stack:
         for name in script.inputs:
-            source = open_source(namespace, name, project.streams[name], f"{job}/start")
+            source = open_source(project, namespace, job, name, "start")
             stack.callback(source.close)
             if isinstance(source, CompetingSource):
                 raise UserError(
