@@ -13,6 +13,9 @@ from headrace.limits import MAX_NAME_CHARS
 #: The file that makes a folder a project.
 PROJECT_FILE: Final = "headrace.toml"
 
+#: Between a job and an input in the name of the stage that repartitions it: no name that a user gives has it.
+STAGE_MARK: Final = "~"
+
 _KEPT: Final = b"abcdefghijklmnopqrstuvwxyz0123456789_-"
 
 #: Names that mean a device, with any ending, to Windows.
@@ -35,6 +38,11 @@ def checked_name(name: str, kind: str) -> str:
         f"{name[:60]!r} cannot name a {kind}: use letters, digits, '_', '.' and '-', "
         f"beginning with a letter or digit, at most {MAX_NAME_CHARS} characters"
     )
+
+
+def stage_name(job: str, input_name: str) -> str:
+    """Return the name of the job that repartitions an input for `job`; no other job has it."""
+    return f"{job}{STAGE_MARK}{input_name}"
 
 
 def safe_file_stem(name: str) -> str:

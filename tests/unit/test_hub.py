@@ -225,6 +225,39 @@ def test_a_block_that_is_half_expired_is_read_and_searched_from_its_first_kept_e
     assert hub.expire(times[1]) == 0
 
 
+def test_a_partition_forgets_what_is_before_an_offset_and_others_keep_theirs(hub):
+    for _ in range(3):
+        hub.publish_bodies([b"a", b"b"], partition=0)
+        hub.publish_bodies([b"c"], partition=1)
+    hub.forget(0, 3)
+    assert (hub.begins(), hub.ends()) == ([3, 0, 0, 0], [6, 3, 0, 0])
+    found = hub.read(0, 0, **ALL)
+    assert (found.first_offset, found.bodies) == (3, [b"b", b"a", b"b"])
+    hub.forget(0, 2)
+    assert hub.begins()[0] == 3
+    hub.forget(0, 100)
+    assert (hub.begins()[0], hub.ends()[0], bodies(hub)) == (6, 6, [])
+    assert bodies(hub, 1) == [b"c"] * 3
+
+
+def test_a_long_past_is_forgotten_in_short_transactions(hub, monkeypatch):
+    monkeypatch.setattr(log, "_EXPIRE_BLOCKS", 2)
+    for _ in range(9):
+        hub.publish_bodies([b"x"], partition=0)
+    hub.forget(0, 7)
+    assert (hub.begins()[0], len(bodies(hub))) == (7, 2)
+
+
+def test_one_call_stores_events_in_several_partitions_once(hub):
+    apart = {2: [b"x", b"y"], 0: [b"z"]}
+    published = hub.publish_apart(apart, producer="p", sequence=1)
+    assert set(published.ranges) == {Range(2, 0, 2), Range(0, 0, 1)}
+    assert hub.publish_apart(apart, producer="p", sequence=1).duplicate
+    assert (bodies(hub, 2), bodies(hub), hub.ends()) == ([b"x", b"y"], [b"z"], [1, 0, 2, 0])
+    with pytest.raises(UserError, match="has no partition 4"):
+        hub.publish_apart({4: [b"x"]}, producer="p", sequence=2)
+
+
 def test_a_hub_with_a_retention_forgets_by_itself(tmp_path, clock):
     with Hub.create(tmp_path, "papers", partitions=1, retention_s=3600, clock=clock) as hub:
         hub.publish_bodies([b"old"])

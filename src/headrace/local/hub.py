@@ -24,6 +24,7 @@ from headrace.local.blocks import DamagedBlock, Properties
 from headrace.local.database import AnyDatabase, opened, script
 from headrace.local.group_commit import GroupCommit
 from headrace.local.publishing import (
+    Block,
     Call,
     Columns,
     Event,
@@ -212,6 +213,21 @@ class Hub:
         self._retain()
         return published
 
+    def publish_apart(
+        self, bodies: Mapping[int, Sequence[bytes]], *, producer: str, sequence: int
+    ) -> Published:
+        """Store events given by partition, all or none, as `publish_bodies` does those of one call."""
+        whole = [body for some in bodies.values() for body in some]
+        check(Columns(whole))
+        check_producer(producer, sequence)
+        cut: list[Block] = []
+        for partition, some in bodies.items():
+            self._check_partition(partition)
+            cut += blocks(Columns(some), partition=partition, spare=0, partitions=self.partitions)
+        published = self._commits.commit(Call(len(whole), cut, producer, sequence))
+        self._retain()
+        return published
+
     def read(self, partition: int, offset: int, *, max_events: int, max_bytes: int) -> Slice:
         """Return events from `offset` on, at most so many and so large, but at least one if there is any.
 
@@ -278,6 +294,17 @@ class Hub:
             if more:
                 self._clock.sleep((self._clock.monotonic_ns() - started_ns) / 1e9)
         return expired
+
+    def forget(self, partition: int, before_offset: int) -> None:
+        """Delete the events of a partition before an offset, in short transactions as `expire` does."""
+        self._check_partition(partition)
+        more = True
+        while more:
+            started_ns = self._clock.monotonic_ns()
+            with self._named_damage(), self._database.write() as connection:
+                more = log.forget_some(connection, partition, before_offset)
+            if more:
+                self._clock.sleep((self._clock.monotonic_ns() - started_ns) / 1e9)
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""

@@ -12,7 +12,7 @@ import numpy as np
 from headrace.local.blocks import Contents, DamagedBlock, Stored, open_block
 from headrace.local.publishing import Block, Call, Published, Range
 
-#: What one transaction of `expire_some` deletes at most, so that publishers wait for milliseconds.
+#: What one transaction deletes at most, so that publishers wait for milliseconds.
 _EXPIRE_BLOCKS: Final = 500
 _EXPIRE_BYTES: Final = 8 * 1024 * 1024
 
@@ -198,26 +198,49 @@ def offset_at(connection: apsw.Connection, partition: Partition, time_us: int) -
 
 def expire_some(connection: apsw.Connection, before_us: int) -> tuple[int, bool]:
     """Delete some events enqueued before the time; return how many, and whether there are more."""
-    blocks_left, bytes_left, expired = _EXPIRE_BLOCKS, _EXPIRE_BYTES, 0
+    room, expired = _Room(_EXPIRE_BLOCKS, _EXPIRE_BYTES), 0
     for partition in partitions(connection):
-        begin = target = offset_at(connection, partition, before_us)
-        chosen, last = 0, None
-        oldest = _rows(connection, _OLDEST_BLOCKS, partition.id, target, blocks_left + 1)
-        for first_offset, size_bytes in oldest:
-            if chosen == blocks_left or bytes_left <= 0:
-                begin = first_offset
-                break
-            chosen, last = chosen + 1, first_offset
-            bytes_left -= size_bytes
-        blocks_left -= chosen
-        if last is not None:
-            connection.execute(_DELETE_BLOCKS, (partition.id, last))
-        if begin > partition.begin:
-            connection.execute(_MOVE_BEGIN, (begin, partition.id))
-            expired += begin - partition.begin
-        if begin < target:
+        removed, more = _drop_some(connection, partition, offset_at(connection, partition, before_us), room)
+        expired += removed
+        if more:
             return expired, True
     return expired, False
+
+
+def forget_some(connection: apsw.Connection, number: int, before_offset: int) -> bool:
+    """Delete some events of a partition before an offset; tell whether there are more."""
+    partition = partition_with(connection, number)
+    room = _Room(_EXPIRE_BLOCKS, _EXPIRE_BYTES)
+    return _drop_some(connection, partition, min(before_offset, partition.next), room)[1]
+
+
+@dataclass(slots=True)
+class _Room:
+    """What a transaction may still delete."""
+
+    blocks: int
+    size_bytes: int
+
+
+def _drop_some(
+    connection: apsw.Connection, partition: Partition, target: int, room: _Room
+) -> tuple[int, bool]:
+    """Let a partition begin at the offset `target`, or as far on as there is room for."""
+    begin, chosen, last = target, 0, None
+    oldest = _rows(connection, _OLDEST_BLOCKS, partition.id, target, room.blocks + 1)
+    for first_offset, size_bytes in oldest:
+        if chosen == room.blocks or room.size_bytes <= 0:
+            begin = first_offset
+            break
+        chosen, last = chosen + 1, first_offset
+        room.size_bytes -= size_bytes
+    room.blocks -= chosen
+    if last is not None:
+        connection.execute(_DELETE_BLOCKS, (partition.id, last))
+    removed = max(0, begin - partition.begin)
+    if removed:
+        connection.execute(_MOVE_BEGIN, (begin, partition.id))
+    return removed, begin < target
 
 
 def _rows(connection: apsw.Connection, sql: str, *values: int) -> list[Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
 import apsw
@@ -16,16 +17,24 @@ import msgspec
 from headrace.limits import EPOCHS_KEPT
 from headrace.local.namespace import Namespace, Transaction
 from headrace.local.ownership import Ownership
-from headrace.names import checked_name
+from headrace.names import STAGE_MARK, checked_name
 
 #: How a job is asked to stop: after the epoch it is in, or once it has read all there is.
 StopMode = Literal["now", "end"]
+
+#: Where to read on, by task, input and partition.
+Positions = Mapping[str, Mapping[tuple[str, int], int]]
+
+#: The same for the stages of a job, by their names.
+Stages = Mapping[str, Positions]
 
 _NEXT_EPOCH: Final = """
 INSERT INTO epoch (job, task, number, ranges, watermark_us, committed_us, answers)
 SELECT ?1, ?2, coalesce(max(number), 0) + 1, ?3, ?4, ?5, ?6 FROM epoch WHERE job = ?1 AND task = ?2
 RETURNING number
 """
+
+_FRONTIER: Final = "SELECT watermark_us FROM epoch WHERE job = ? AND task = ? ORDER BY number DESC LIMIT 1"
 
 _SAVE_POSITION: Final = """
 INSERT INTO position (job, task, input, partition, next_offset) VALUES (?, ?, ?, ?, ?)
@@ -110,7 +119,9 @@ class Progress:
 
     def acquire(self, job: str, task: str, owner: str) -> Ownership:
         """Take a task for this process; raises `Transient`, naming its owner, if it is taken."""
-        return Ownership.take(self._namespace, checked_name(job, "job"), task, owner)
+        for name in job.split(STAGE_MARK, 1):
+            checked_name(name, "job")
+        return Ownership.take(self._namespace, job, task, owner)
 
     def is_held(self, job: str, task: str) -> bool:
         """Tell whether some process has the task now."""
@@ -174,6 +185,12 @@ class Progress:
             )
             return list(map(Epoch._make, rows))
 
+    def frontier_us(self, job: str, task: str) -> int | None:
+        """Return the watermark of a task's last epoch, None before its first."""
+        with self._namespace.reading() as connection:
+            found: int | None = connection.execute(_FRONTIER, (job, task)).get
+        return found
+
     # --- state ------------------------------------------------------------------------------------------
 
     def state(self, job: str, task: str) -> SavedState | None:
@@ -213,16 +230,19 @@ class Progress:
     # --- where a job starts -----------------------------------------------------------------------------
 
     def start_at(
-        self, job: str, positions: Mapping[str, Mapping[tuple[str, int], int]], from_us: int | None
+        self, job: str, positions: Positions, from_us: int | None, stages: Stages = MappingProxyType({})
     ) -> None:
         """Let a job that is not running go on elsewhere, by task; what it kept is dropped.
 
-        Its output begins at `from_us`, if that is given.
+        So do its `stages`, of which nothing is delivered any more. Its output begins at `from_us`, if that is
+        given.
         """
         with self._namespace.transaction() as tx:
-            _forget_state(tx, job)
-            for task, places in positions.items():
-                self.record_epoch(tx, job, task, "{}", places)
+            for name, places in {job: positions, **stages}.items():
+                _forget_state(tx, name)
+                for task, offsets in places.items():
+                    self.record_epoch(tx, name, task, "{}", offsets)
+            tx.connection.executemany("DELETE FROM outbox WHERE job = ?", [(name,) for name in stages])
             tx.connection.execute("DELETE FROM job_start WHERE job = ?", (job,))
             if from_us is not None:
                 tx.connection.execute("INSERT INTO job_start (job, from_us) VALUES (?, ?)", (job, from_us))
