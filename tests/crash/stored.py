@@ -84,6 +84,8 @@ def stored(sandbox, job):
 
 
 def _bodies(namespace):
+    if "results" not in Hub.names(namespace.hubs_folder):
+        return
     with Hub.open(namespace.hubs_folder, "results", looking=True) as hub:
         for partition, end in enumerate(hub.ends()):
             offset = 0

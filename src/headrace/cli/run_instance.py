@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import gc
 import os
 import signal
@@ -12,7 +13,7 @@ from headrace.cli.main import complain, of_system, unexpected
 from headrace.cli.options import chosen_jobs
 from headrace.engine.ahead import may_run
 from headrace.engine.job import Instance
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, disk_error
 from headrace.local.namespace import Namespace
 from headrace.project import Project
 from headrace.project.opening import opened_job
@@ -53,6 +54,8 @@ def _run(instance: Instance) -> None:
     except OSError as error:  # a full disk or too many open files are no event's fault
         raise of_system(error) from None
     except BaseException as error:  # a panic of Polars is no Exception
+        if os.strerror(errno.EMFILE) in str(error):  # Polars panics where it cannot make its threads
+            raise disk_error(errno.EMFILE, "a file", "open") from None
         # Whatever event brought this about is found as one that kills: by starting again, and bisection.
         complain(unexpected(error))
         os.kill(os.getpid(), signal.SIGABRT)

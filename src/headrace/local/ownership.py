@@ -25,6 +25,10 @@ RETURNING fence
 _FLOCK: Final = "hhqqi4x"
 
 
+class Owned(Transient):
+    """Another process has the task; it is free the moment that process ends."""
+
+
 class Ownership:
     """One task that this process owns until it is released or the process ends in any way.
 
@@ -38,11 +42,11 @@ class Ownership:
 
     @classmethod
     def take(cls, namespace: Namespace, job: str, task: str, owner: str) -> Ownership:
-        """Take a task; raises `Transient`, naming the process that has it, if it is owned."""
+        """Take a task; raises `Owned`, naming the process that has it, if that is another."""
         lock = _open_lock(_lock_path(namespace, job, task))
         try:
             if not _locked(lock):
-                raise Transient(
+                raise Owned(
                     f"task {task!r} of job {job!r} is run by {_read_note(lock)}. Stop that one first, or "
                     "wait until it ends: its place is free the moment it does"
                 )
