@@ -31,6 +31,7 @@ VERBS: Final = {
     "send": "publish events to a hub or queue: files, standard input, feeds",
     "sample": "copy events of an input to a file",
     "peek": "show or export a table, a queue's depth or a hub's latest events",
+    "replay": "run a job's query again over what its hubs and files have stored",
     "dead-letters": "show, retry or drop events that could not be processed",
     "model": "train, evaluate and use models",
     "web": "serve the HTTP publishing endpoint",

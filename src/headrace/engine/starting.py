@@ -24,6 +24,11 @@ class Start:
     where: Literal["last", "beginning", "now", "time"]
     time_us: int = 0
 
+    @property
+    def output_us(self) -> int | None:
+        """The time at which the output begins; None if that is with the first row."""
+        return self.time_us if self.where == "time" else None
+
     @classmethod
     def read(cls, text: str) -> Start:
         """Return the start that a person means by ``last``, ``beginning``, ``now`` or an ISO 8601 time.
@@ -62,5 +67,5 @@ def positions(
                     offset = source.offset_at(partition, since_us)
                 case _:
                     offset = source.begin(partition)
-            found[task_name(name, partition)] = {(name, partition): offset}
+            found[task_name(source, name, partition)] = {(name, partition): offset}
     return found

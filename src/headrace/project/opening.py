@@ -24,17 +24,14 @@ from headrace.local.table import Table
 from headrace.project.files import is_written
 from headrace.project.functions import load_function
 from headrace.project.project import Project
+from headrace.sql.plan import Script
 
 
 @contextlib.contextmanager
 def opened_job(project: Project, namespace: Namespace, job: str, instance: int) -> Iterator[OpenJob]:
     """Open all that `job` uses, for one of its instances, and close it at the end."""
     script = project.runnable_script(job)
-    called = functions_of(
-        {name: load_function(project.folder, name, project.functions[name]) for name in script.functions}
-    )
-    references = {name: project.reference(name) for name in script.references}
-    program = Program(script, called.scorers, aggregates=called.aggregates, references=references)
+    program = open_program(project, script)
     with contextlib.ExitStack() as stack:
         sources: dict[str, Source] = {}
         for name in script.inputs:
@@ -45,6 +42,15 @@ def opened_job(project: Project, namespace: Namespace, job: str, instance: int) 
             sinks[name] = sink = open_sink(project, namespace, job, name, instance)
             stack.callback(sink.close)
         yield OpenJob(job, program, sources, sinks, project.job(job).policy)
+
+
+def open_program(project: Project, script: Script) -> Program:
+    """Return a job's query with the functions and reference data that it names."""
+    called = functions_of(
+        {name: load_function(project.folder, name, project.functions[name]) for name in script.functions}
+    )
+    references = {name: project.reference(name) for name in script.references}
+    return Program(script, called.scorers, aggregates=called.aggregates, references=references)
 
 
 def open_source(project: Project, namespace: Namespace, job: str, name: str, reader: str) -> Source:

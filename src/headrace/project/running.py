@@ -78,7 +78,7 @@ class Run:
         return self.supervisor.exit_code
 
     def _scale(self) -> None:
-        """Start the instances that jobs have been asked to run as beside those there are; others end alone."""
+        """Start the instances that jobs have been asked for; those that are too many end by themselves."""
         progress = Progress(self.namespace)
         for job, before in self._scales.items():
             count = progress.scale(job) or before

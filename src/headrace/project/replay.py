@@ -1,0 +1,69 @@
+"""Running a job's query once more over what its inputs have stored, beside the job and its outputs."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from headrace.connect.console import ConsoleSink
+from headrace.connect.file_output import FileSink
+from headrace.connect.sink import Sink
+from headrace.engine.job import Instance, OpenJob, instance_name
+from headrace.engine.starting import Start, positions
+from headrace.errors import UserError
+from headrace.local.namespace import Namespace
+from headrace.local.progress import Progress
+from headrace.local.staged import StagedFile
+from headrace.project.opening import open_program
+from headrace.project.project import Project
+from headrace.project.starting import replayable
+from headrace.sql.lookback import lookback_us
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a replay came to: events read, rows written, and events and rows that failed."""
+
+    events: int
+    rows: int
+    dead: int
+
+
+def replay(project: Project, job: str, start: Start, into: Path | None = None) -> Replayed:
+    """Run the query of `job` from `start` to the end of what is stored.
+
+    Rows go to a file of JSON lines for each output in the folder `into`, or to standard output. The job, its
+    positions, its state and its outputs are not touched, and it may be running. Raises UserError for an input
+    that is gone once it is read, and for a file that is there already.
+    """
+    script = project.runnable_script(job)
+    outputs = list(dict.fromkeys(output.name for output in script.outputs))
+    with contextlib.ExitStack() as stack:
+        namespace = stack.enter_context(Namespace.open(project.data, create=False))
+        sources = stack.enter_context(replayable(project, namespace, job))
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        scratch = stack.enter_context(Namespace.open(Path(folder)))
+        sinks = _sinks(scratch, job, outputs, into)
+        for sink in sinks.values():
+            stack.callback(sink.close)
+        progress = Progress(scratch)
+        progress.start_at(job, positions(start, sources, lookback_us(script)), start.output_us)
+        progress.request_stop(job, "end")
+        opened = OpenJob(job, open_program(project, script), sources, sinks, project.job(job).policy)
+        Instance(opened, scratch).run()
+        counts = progress.counts(job)
+    return Replayed(counts.get("events_in", 0), counts.get("rows_out", 0), counts.get("dead", 0))
+
+
+def _sinks(scratch: Namespace, job: str, outputs: list[str], into: Path | None) -> Mapping[str, Sink]:
+    if into is None:
+        return {name: ConsoleSink() for name in outputs}
+    paths = {name: f"{name}.jsonl" for name in outputs}
+    for path in paths.values():
+        if (into / path).exists():
+            raise UserError(f"{into / path} is there already: name another folder, or remove it")
+    line = instance_name(0)
+    return {name: FileSink(StagedFile(scratch, job, line, name), into, path) for name, path in paths.items()}

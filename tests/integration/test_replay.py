@@ -1,0 +1,105 @@
+"""Starting from a time, and replaying: the same rows, from the first on whole."""
+
+import json
+
+import pytest
+
+from headrace.engine.starting import Start
+from headrace.errors import UserError
+from headrace.project import Project
+from headrace.project.replay import replay
+from headrace.project.starting import start_job
+from tests.integration.test_job_state import COUNTS, SECOND_US, START_US, Bench, at
+
+EVERY = COUNTS.replace("INTO rows", "INTO every")
+LOOKING_BACK = """
+SELECT System.Timestamp() AS id, s - LAG(s, 2) OVER (LIMIT DURATION(second, 20)) AS n INTO rows
+FROM events TIMESTAMP BY t
+"""
+JOINED = """
+SELECT a.t AS id, a.s * 1000 + b.s AS n INTO rows FROM events a TIMESTAMP BY t
+JOIN others b TIMESTAMP BY t ON DATEDIFF(second, a, b) BETWEEN -3 AND 3 AND a.s = b.s
+"""
+
+
+@pytest.fixture
+def bench(tmp_path):
+    bench = Bench(tmp_path)
+    yield bench
+    bench.namespace.close()
+
+
+def filled(bench, sql):
+    """A job that has run over events of three minutes, and its table."""
+    for second in range(1, 181, 3):
+        bench.publish(second, partition=second % 3)
+        bench.publish(second, hub="others")
+    bench.run_for(sql, 60)
+    return bench.counts()
+
+
+def replayed(bench, where, folder):
+    replay(Project.load(bench.folder), "job", Start.read(where), folder)
+    lines = (folder / "rows.jsonl").read_text().splitlines()
+    return {row["id"]: row["n"] for row in map(json.loads, lines)}
+
+
+@pytest.mark.parametrize("sql", [COUNTS, LOOKING_BACK, JOINED], ids=["windows", "over", "join"])
+def test_a_replay_gives_the_same_rows_and_from_a_time_on_the_same_rows_from_there(bench, sql, tmp_path):
+    table = filled(bench, sql)
+    assert len(table) > 15
+    assert replayed(bench, "beginning", tmp_path / "all") == table
+    for second in (30, 60, 61, 100):
+        found = replayed(bench, at(second), tmp_path / f"from {second}")
+        assert found == {key: n for key, n in table.items() if key >= at(second)}
+    assert bench.counts() == table
+
+
+def test_a_job_that_starts_from_a_time_writes_its_rows_where_they_were(bench):
+    filled(bench, EVERY)
+    before = bench.rows("every")
+    start_job(Project.load(bench.folder), bench.namespace, "job", Start.read(at(60)))
+    bench.run_for(EVERY, 60)
+    assert bench.rows("every") == before
+    assert bench.progress.counts("job")["rows_out"] == len(before) + sum(
+        row["id"] >= at(60) for row in before.values()
+    )
+
+
+def test_a_job_that_starts_now_sees_only_new_events(bench):
+    filled(bench, COUNTS)
+    start_job(Project.load(bench.folder), bench.namespace, "job", Start.read("now"))
+    before = bench.counts()
+    bench.publish(301, 302)
+    bench.clock.us = START_US + 330 * SECOND_US
+    bench.run_for(COUNTS, 30)
+    assert bench.counts() == before | {at(310): 2}
+
+
+def test_a_query_without_state_starts_from_a_time_too(bench, tmp_path):
+    table = filled(bench, "SELECT t AS id, s AS n INTO rows FROM events TIMESTAMP BY t")
+    found = replayed(bench, at(90), tmp_path / "out")
+    assert found == {key: n for key, n in table.items() if key >= at(90)}
+
+
+def test_what_cannot_be_read_again_or_would_be_overwritten_is_refused(bench, tmp_path):
+    (bench.folder / "job.sql").write_text("SELECT n AS id INTO rows FROM work")
+    project = Project.load(bench.folder)
+    with pytest.raises(
+        UserError, match="input 'work' is a queue, whose messages are gone once they are done"
+    ):
+        replay(project, "job", Start.read("beginning"), tmp_path)
+    (bench.folder / "job.sql").write_text(COUNTS)
+    (tmp_path / "rows.jsonl").write_text("mine")
+    with pytest.raises(UserError, match=r"rows\.jsonl is there already"):
+        replay(project, "job", Start.read("beginning"), tmp_path)
+
+
+@pytest.mark.parametrize("text", ["yesterday", "", "2026-13-01", "LAST"])
+def test_a_start_that_nobody_understands_is_refused_with_what_there_is(text):
+    with pytest.raises(UserError, match="say last, beginning, now, or a time such as 2026"):
+        Start.read(text)
+
+
+def test_a_time_without_a_zone_is_utc():
+    assert Start.read("1970-01-01T01:00:00+01:00") == Start.read("1970-01-01") == Start("time", 0)
