@@ -33,7 +33,6 @@ _LONG_SEARCH_BYTES: Final = 1024 * 1024
 #: What is kept of a line that is too long for an event: one byte more than fits, for its reader to refuse.
 _KEPT_BYTES: Final = MAX_EVENT_BYTES + 1
 
-
 _NONE: Final = np.empty(0, np.int64)
 
 

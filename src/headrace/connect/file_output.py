@@ -47,7 +47,7 @@ class FileSink:
             self._check_free()
             self._record.begin(self._own)
         else:
-            _check_size(self._path, known)
+            self._check_size(known)
         with self._writing("open"):
             make_folder(self._path.parent)
             is_new = not self._path.exists()
@@ -103,7 +103,7 @@ class FileSink:
         known = self._record.read()
         assert known is not None, "resume comes first"
         assert self._handle is not None, "resume comes first"
-        _check_size(self._path, known)
+        self._check_size(known)
         with self._writing("read"), contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.stat(self._path), os.fstat(self._handle)):
                 return known.size_bytes
@@ -111,6 +111,16 @@ class FileSink:
             f"{self._path} was moved or removed while it was written: nothing more is written to it. "
             "Put it back, and start again; to begin another file, change the output's path"
         )
+
+    def _check_size(self, known: Staged) -> None:
+        with self._writing("read"):
+            size_bytes = self._path.stat().st_size if self._path.exists() else 0
+        if size_bytes < known.size_bytes:
+            found = f"has only {size_bytes:,} bytes" if size_bytes else "is gone or empty"
+            raise Fatal(
+                f"{self._path} {found}, and {known.size_bytes:,} were written and committed: rows are lost. "
+                "Put back a copy that has them; to begin another file, change the output's path"
+            )
 
     def _check_free(self) -> None:
         """Raise `UserError` for a file that would be appended to although this job did not write it."""
@@ -173,14 +183,3 @@ def sweep_line(namespace: Namespace, folder: Path, job: str, line: str) -> None:
     """Cut off, in all files of a line that nobody runs any more, what no commit published."""
     for known in staged_of_line(namespace, job, line):
         sweep(folder, known)
-
-
-def _check_size(path: Path, known: Staged) -> None:
-    """Raise `Fatal` if a file is shorter than what was published."""
-    size_bytes = path.stat().st_size if path.exists() else 0
-    if size_bytes < known.size_bytes:
-        found = f"has only {size_bytes:,} bytes" if size_bytes else "is gone or empty"
-        raise Fatal(
-            f"{path} {found}, and {known.size_bytes:,} were written and committed: rows are lost. "
-            "Put back a copy that has them; to begin another file, change the output's path"
-        )
