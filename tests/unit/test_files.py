@@ -246,7 +246,7 @@ def expected_lines(texts):
     return [line for line in lines if line.strip()]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data(), texts=st.lists(TEXT, min_size=1, max_size=4))
 def test_any_cutting_of_polls_over_growing_files_gives_their_lines_in_order(data, texts):
     """Files are written piece by piece in order; in between some polls are made, by new processes at will."""
