@@ -4,7 +4,7 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types crash bench clean
+.PHONY: demo test lint types crash kills bench clean
 
 demo: $(STAMP)
 	$(BIN)/headrace demo papers
@@ -21,6 +21,10 @@ types: $(STAMP)
 
 crash: $(STAMP)
 	$(BIN)/python -m headrace.testing.crash --kills 200
+
+# A thousand kills of every kind of job: some twenty minutes, and the report to go with them.
+kills: $(STAMP)
+	$(BIN)/python -m headrace.testing.campaign --kills 1000
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

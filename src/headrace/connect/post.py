@@ -79,7 +79,7 @@ class Poster:
                     return self._read(answer)
             except (httpx2.TransportError, httpx2.StreamError) as error:
                 timed_out = late.is_set() or isinstance(error, httpx2.TimeoutException)
-                reason = f"no answer within {self._timeout_s:g} s" if timed_out else str(error)
+                reason = f"no answer within {self._timeout_s:g} s" if timed_out else str(error).rstrip(".")
                 raise Transient(reason or type(error).__name__) from None
 
     def close(self) -> None:

@@ -23,9 +23,12 @@ URL_FILE: Final = "url"
 REQUESTS_FILE: Final = "requests.jsonl"
 
 #: What becomes of a request: it is taken; refused for now; the connection breaks before it was taken, or
-#: after; it is refused as too large; it is refused for ever, which chance never does.
-_STATUS: Final = {"well": 200, "busy": 503, "gone": None, "lost": None, "large": 413, "refused": 403}
-_SHARES: Final = (0.90, 0.03, 0.02, 0.03, 0.02, 0.0)
+#: after; it is refused for ever, which chance never does. What is too large is refused always.
+_STATUS: Final = {"well": 200, "busy": 503, "gone": None, "lost": None, "refused": 403, "large": 413}
+_SHARES: Final = (0.90, 0.04, 0.03, 0.03, 0.0, 0.0)
+
+#: What it takes in one request; always the same, as a request that is cut has other keys than a whole one.
+MAX_BYTES: Final = 6_000
 
 
 def moods(seed: int) -> Callable[[], str]:
@@ -51,9 +54,7 @@ class WebhookTarget(ThreadingHTTPServer):
     def take(self, key: str, body: bytes) -> str:
         """Take a request as the mood has it; returns what was done."""
         with self._turn:
-            mood = self.mood()
-            if mood == "large" and body.count(b"},{") == 0:
-                mood = "well"
+            mood = "large" if len(body) > MAX_BYTES else self.mood()
             done: dict[str, Any] = {"key": key, "mood": mood}
             if mood in {"well", "lost"} and key not in self._keys:
                 self._keys.add(key)
