@@ -17,6 +17,9 @@ MAX_BLOCK_EVENTS: Final = 10_000
 #: Bytes of events in one block: what a reader must unpack at once. One event always fits.
 MAX_BLOCK_BYTES: Final = MAX_EVENT_BYTES
 
+#: A pack of events between two stages of a job holds one at least: its values and the names of its columns.
+MAX_PACK_BYTES: Final = 2 * MAX_EVENT_BYTES
+
 #: Partitions of a hub; Event Hubs ends at 32, its dedicated tier at 1,024. A publish reads a row of each.
 MAX_PARTITIONS: Final = 256
 

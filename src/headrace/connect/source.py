@@ -25,7 +25,8 @@ class Poll:
     events arrive at the time that TIMESTAMP BY gives them, or else when they are read. `offsets` are the
     positions within `partition`: an integer per event, ascending, or the message id for a competing source,
     whose leases are `leases`. `behind` is where to read on, if that is not the last offset plus one.
-    `properties` came beside the bodies; `identity` tells what was read from all else.
+    `properties` came beside the bodies; `identity` tells what was read from all else. `packed`, where it is
+    given, says that a body is a pack of events (see `exchange`), `packed` in all.
     """
 
     input: str
@@ -38,6 +39,12 @@ class Poll:
     identity: str = ""
     properties: Sequence[Mapping[str, str] | None] | None = None
     behind: int | None = None
+    packed: int | None = None
+
+    @property
+    def events(self) -> int:
+        """The number of events."""
+        return len(self.bodies) if self.packed is None else self.packed
 
     @property
     def size_bytes(self) -> int:

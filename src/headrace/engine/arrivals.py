@@ -6,7 +6,7 @@ with state they are numbered through the life of the job, since rows wait, and a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +16,7 @@ from headrace.connect.source import Poll
 from headrace.engine.event_times import event_times, timing
 from headrace.engine.metadata import Metadata
 from headrace.engine.operator import FOREVER_US
+from headrace.engine.packs import Pack
 from headrace.engine.schema import conform
 from headrace.events.batch import DTYPES, ORIGIN, TIME, Batch, Column, ValueType, concat
 from headrace.events.formats.json import Decoded, JsonDecoder
@@ -39,11 +40,17 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The events of one poll, as they arrived; their TIME is what TIMESTAMP BY gives, or NULL."""
+    """The events of one poll, as they arrived; their TIME is what TIMESTAMP BY gives, or NULL.
+
+    Of a poll of packs it is what one `place` sent, in order of time already: the rows, if there are any, and
+    the time that nothing will be before.
+    """
 
     poll: Poll
-    batch: Batch
-    arrival_us: pl.Series
+    batch: Batch | None
+    arrival_us: pl.Series | None = None
+    place: int | None = None
+    frontier_us: int | None = None
 
 
 @dataclass(slots=True)
@@ -74,12 +81,17 @@ class Arrivals:
     @property
     def events(self) -> int:
         """The number of events."""
-        return sum(len(poll.bodies) for poll in self.polls)
+        return sum(poll.events for poll in self.polls)
 
     @property
     def first(self) -> int:
         """The number of the first event; above that of any event when there is none."""
         return self.starts[0] if self.starts else FOREVER_US
+
+    @property
+    def behind(self) -> int:
+        """The number behind that of the last event, as long as there are polls."""
+        return self.starts[-1] + _numbers(self.polls[-1])
 
     def place(self, origin: int) -> tuple[Poll, int]:
         """Return the poll that holds event number `origin`, which is of this epoch, and its index there."""
@@ -96,13 +108,16 @@ class Arranger:
 
     With a `policy` it judges the times of events, and keeps the watermark of each partition, which `begin`
     sets to where the last commit left it. Without one it leaves that to an orderer, and numbers on and on.
+    The events are described as far as `described` asks for it, the script itself if that is None.
     """
 
-    def __init__(self, script: Script, policy: Policy | None = POLICY) -> None:
+    def __init__(
+        self, script: Script, policy: Policy | None = POLICY, *, described: Script | None = None
+    ) -> None:
         # Made once: compiled expressions are kept by identity.
         self._timestamps = {name: timing(by) for name, by in timestamps(script).items()}
         self._tables = {table.input: table for table in script.tables}
-        self._metadata = Metadata(script)
+        self._metadata = Metadata(described or script)
         self._script = script.text
         self._decoders: dict[str, JsonDecoder] = {}
         self._watermarks_us: dict[tuple[str, int], int | None] = {}
@@ -134,6 +149,10 @@ class Arranger:
         watermarks_us: list[int | None] = []
         starts = self._numbered(polls)
         for number, poll in zip(starts, polls, strict=True):
+            if poll.packed is not None:
+                pieces += _unpacked(poll)
+                watermarks_us.append(None)
+                continue
             decoded = self._decoded(poll)
             rejected += [Rejected(number + reject.origin, reject.reason) for reject in decoded.rejects]
             if decoded.batch.height:
@@ -158,7 +177,7 @@ class Arranger:
         starts = []
         for poll in polls:
             starts.append(number)
-            number += len(poll.bodies)
+            number += _numbers(poll)
         self._next_number = number
         return starts
 
@@ -198,6 +217,28 @@ class Arranger:
         self.begin(poll.input, poll.partition, None if poll.leases else found.latest_us(known_us))
         time = found.times_us.cast(DTYPES[ValueType.DATETIME]).alias(TIME)
         return Batch(batch.frame.with_columns(time), batch.columns), rejected
+
+
+def _numbers(poll: Poll) -> int:
+    """Return how many events of a poll are numbered: those in packs have been by another job."""
+    return len(poll.bodies) if poll.packed is None else 0
+
+
+def _unpacked(poll: Poll) -> Iterator[Piece]:
+    """Yield what each place has sent."""
+    by_place: dict[int, list[Pack]] = {}
+    for body in poll.bodies:
+        found = Pack.decoded(body)
+        by_place.setdefault(found.place, []).append(found)
+    for place, packs in by_place.items():
+        batches = [found.batch for found in packs if found.batch is not None]
+        frontiers_us = [found.frontier_us for found in packs if found.frontier_us is not None]
+        yield Piece(
+            poll,
+            concat(batches) if batches else None,
+            place=place,
+            frontier_us=max(frontiers_us, default=None),
+        )
 
 
 def _judged(batch: Batch, times: pl.Series, policy: Policy, seen_us: int | None) -> Judged:

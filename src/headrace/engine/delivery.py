@@ -7,12 +7,20 @@ wait for each other and a target that remembers the last sequence of a producer 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
-from headrace.connect.sink import RemoteSink
 from headrace.errors import UserError
 from headrace.faults import crash_point
 from headrace.local.namespace import Namespace, Transaction
 from headrace.local.progress import OutboxBlock, Progress
+
+
+class Target(Protocol):
+    """What blocks are delivered to."""
+
+    def deliver(self, block: bytes, producer: str, sequence: int) -> None:
+        """Take the block over, durably. Raises Transient to be called again."""
+        ...
 
 
 class Delivery:
@@ -24,7 +32,7 @@ class Delivery:
         namespace: Namespace,
         job: str,
         line: str,
-        sinks: Mapping[str, RemoteSink],
+        sinks: Mapping[str, Target],
     ) -> None:
         self._progress, self._namespace = progress, namespace
         self._job, self._line, self._sinks = job, line, sinks

@@ -7,6 +7,8 @@ Outputs are never computed twice for the same event.
 
 A script without state runs batch by batch. One with state runs along the timelines of its tasks; what changes
 them is on record in the same transaction, and while nothing comes the clock lets their windows close.
+
+Where an input is to be repartitioned a job of its own does that, the first stage, which runs by the same loop.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from headrace.engine.arrivals import NOTHING, POLICY, Arranger, Arrivals
 from headrace.engine.delivery import Delivery
 from headrace.engine.intake import Intake
 from headrace.engine.pace import Pace
+from headrace.engine.packs import rows_in_packs
+from headrace.engine.passing import Passed, Passing, Stage
 from headrace.engine.program import Program, Results
 from headrace.engine.row_error import RowError
 from headrace.engine.shares import Shares
@@ -31,7 +35,7 @@ from headrace.engine.stages import StageClocks
 from headrace.engine.stateful import Cutting, StatefulTask, StatefulTasks, check_nothing_kept
 from headrace.engine.tasks import Tasks
 from headrace.engine.timeline import keeps_state
-from headrace.engine.writing import Outcome, RowIds, position_ids, prepare, time_ids
+from headrace.engine.writing import DeadRow, Outcome, RowIds, position_ids, prepare, time_ids
 from headrace.errors import DataError, HeadraceError
 from headrace.events.watermark import Policy
 from headrace.faults import crash_point
@@ -52,7 +56,8 @@ KILLER: Final = "the process died each time it worked on this event alone"
 class OpenJob:
     """A job whose query is bound and whose inputs, outputs and functions are open in this process.
 
-    With `per_partition` a query with state runs as a task for each partition.
+    With `per_partition` a query with state runs as a task for each partition. One with a `stage` has no
+    outputs: it passes its input on to another job. Unless it `ends` its inputs are parts of what goes on.
     """
 
     name: str
@@ -61,6 +66,13 @@ class OpenJob:
     sinks: Mapping[str, Sink]
     policy: Policy = POLICY
     per_partition: bool = False
+    stage: Stage | None = None
+    ends: bool = True
+
+    @property
+    def whole(self) -> str:
+        """The name of the job that this one is, or is a stage of."""
+        return self.name if self.stage is None else self.stage.of
 
 
 @dataclass(slots=True)
@@ -70,6 +82,11 @@ class _Part:
     task: StatefulTask | None
     outcome: Outcome
     results: Results = field(default_factory=Results)
+    passed: Passed = field(default_factory=Passed)
+
+    @property
+    def rows(self) -> int:
+        return self.passed.rows + sum(prepared.rows for prepared in self.outcome.prepared.values())
 
 
 class Instance:
@@ -94,17 +111,19 @@ class Instance:
         self._dead_letters = DeadLetters(namespace)
         self._instance, self._instances = instance, instances
         self._name = instance_name(instance)
-        self._shares = Shares(self._progress, job.name, instance, instances, self._clock)
+        self._shares = Shares(self._progress, job.name, instance, instances, self._clock, whole=job.whole)
         ordered = {name: s for name, s in job.sources.items() if isinstance(s, OrderedSource)}
         self._competing = [s for s in job.sources.values() if isinstance(s, CompetingSource)]
-        keeps = keeps_state(job.program.script)
-        self._arranger = Arranger(job.program.script, None if keeps else job.policy)
+        keeps = keeps_state(job.program.script) or job.stage is not None
+        described = job.program.script if job.stage is None else job.stage.script
+        self._arranger = Arranger(job.program.script, None if keeps else job.policy, described=described)
+        self._passing = None if job.stage is None else Passing(job.stage, self._progress, namespace)
         self._stateful: StatefulTasks | None = None
         if keeps:
             cutting = Cutting(job.name, job.program, ordered, job.policy, job.per_partition)
             self._stateful = StatefulTasks(cutting, namespace, self._progress, self._name, self._clock)
         self._tasks = Tasks(self._progress, job.name, ordered, self._name, self._arranger.begin)
-        self._ends = not self._competing and all(source.ends for source in ordered.values())
+        self._ends = job.ends and not self._competing and all(source.ends for source in ordered.values())
         remote = {name: s for name, s in job.sinks.items() if isinstance(s, RemoteSink)}
         self._staged = {name: s for name, s in job.sinks.items() if isinstance(s, StagedSink)}
         self._delivery = Delivery(self._progress, namespace, job.name, self._name, remote)
@@ -129,17 +148,19 @@ class Instance:
         try:
             if self._stateful is None:
                 check_nothing_kept(self._progress, self._job.name)
-            self._from_us = self._progress.start_us(self._job.name)
+            self._from_us = self._progress.start_us(self._job.whole)
             for source in self._competing:
                 source.reclaim()
             for sink in self._staged.values():
                 sink.resume()
             self._delivery.resume()
-            if self._instance == 0:
+            if self._instance == 0 and self._passing is None:
                 self._deliver_for_others()
             self._loop()
             self._progress.beat(self._job.name, self._name, self.clocks.counters())
             self._delivery.forget()
+            if self._passing is not None:
+                self._passing.forget()
             died = False
         except HeadraceError:
             died = False
@@ -158,10 +179,9 @@ class Instance:
             if self._clock.monotonic_ns() >= next_look_ns:
                 next_look_ns = self._clock.monotonic_ns() + int(HOUSEKEEPING_S * 1e9)
                 self._progress.beat(self._job.name, self._name, self.clocks.counters())
-                request = self._progress.stop_requested(self._job.name)
-                if request == "now" or not self._wanted():
+                if self._stops() or not self._wanted():
                     return
-                ending = request == "end"
+                ending = self._progress.stop_requested(self._job.name) == "end"
                 self._shares.refresh()
                 if not self._shares.wanted:
                     return
@@ -181,6 +201,10 @@ class Instance:
             if self._clock.monotonic_ns() >= self._next_tick_ns:
                 self._tick()
 
+    def _stops(self) -> bool:
+        names = {self._job.name, self._job.whole}
+        return any(self._progress.stop_requested(name) == "now" for name in names)
+
     # --- sharing -------------------------------------------------------------------------------------
 
     def _acquire(self) -> None:
@@ -190,6 +214,8 @@ class Instance:
         else:
             self._stateful.acquire(self._shares, self._arranger)
             stateful = self._stateful
+            if self._passing is not None:
+                self._passing.hold(stateful.owned)
             self._tasks.acquire(lambda _, place: stateful.owns(place))
 
     def _gives(self) -> bool:
@@ -205,10 +231,16 @@ class Instance:
             return
         stateful, given = self._stateful, self._stateful.given(self._shares)
         self._tasks.give_back(lambda _, place: stateful.goes_with(place, given))
+        if self._passing is not None:
+            self._passing.hold([task for task in stateful.owned if task not in given])
         stateful.give_back(given)
 
     def _ahead(self) -> set[tuple[str, int]]:
-        return set() if self._stateful is None else self._stateful.ahead()
+        if self._stateful is None:
+            return set()
+        if self._passing is not None:
+            return self._passing.ahead(self._stateful.owned)
+        return self._stateful.ahead()
 
     def _deliver_for_others(self) -> None:
         """Deliver what instances left behind that no longer run, as the job has fewer instances now."""
@@ -241,10 +273,13 @@ class Instance:
         parts = []
         for task, pieces in self._stateful.with_events(arrivals):
             with self.clocks.stage("order"):
-                arrivals.rejected.extend(task.add(pieces, arrivals.first + arrivals.events))
+                arrivals.rejected.extend(task.add(pieces, arrivals.behind))
             with self.clocks.stage("query"):
                 results = self._run(arrivals, partial(task.timeline.advance, arrivals.first))
-            parts.append(self._part(task, results, arrivals))
+            part = self._part(task, results, arrivals)
+            if arrivals.skipped:
+                part.outcome.dead_rows += [DeadRow(row, KILLER) for row in rows_in_packs(arrivals.polls[0])]
+            parts.append(part)
         return parts
 
     def _tick(self) -> None:
@@ -253,12 +288,14 @@ class Instance:
         Without rows there is nothing to commit: the next epoch has on record how far time came.
         """
         self._next_tick_ns = self._clock.monotonic_ns() + int(TICK_S * 1e9)
-        if self._stateful is None or not self._stateful.holds:
+        passes = self._passing is not None
+        if self._stateful is None or not (passes or self._stateful.holds):
             return
         parts = []
-        for task, ticks in self._stateful.with_ticks(self._tasks.quiet(self._clock.now_us())):
+        quiet = self._tasks.quiet(self._clock.now_us())
+        for task, ticks in self._stateful.with_ticks(quiet, every=passes):
             results = self._run(NOTHING, partial(task.tick, ticks, NOTHING.first))
-            if results:
+            if results or passes:
                 parts.append(self._part(task, results, NOTHING))
         if parts:
             self._commit(NOTHING, parts)
@@ -286,6 +323,8 @@ class Instance:
     def _part(self, task: StatefulTask | None, results: Results, arrivals: Arrivals) -> _Part:
         crash_point("job.after_score")
         with self.clocks.stage("write"):
+            if self._passing is not None and task is not None:
+                return _Part(task, Outcome(), results, self._passing.packed(task, results))
             ids = self._row_ids(task, arrivals)
             return _Part(task, prepare(results, arrivals.first, self._job.sinks, ids, self._from_us), results)
 
@@ -312,7 +351,7 @@ class Instance:
                 for name, place in staged.items():
                     self._staged[name].publish(tx, place)
                 for part in parts:
-                    self._write(tx, part.outcome)
+                    self._write(tx, part)
                 crash_point("job.commit.outputs_written")
                 self._dead_letters.add(tx, letters)
                 self._count(tx, arrivals, parts, len(letters))
@@ -322,7 +361,10 @@ class Instance:
         if self._stateful is not None:
             self._stateful.committed([part.task for part in parts if part.task is not None])
         with self.clocks.stage("deliver"):
-            self._delivery.deliver()
+            if self._passing is None:
+                self._delivery.deliver()
+            else:
+                self._passing.deliver()
 
     def _stage(self, parts: Sequence[_Part]) -> dict[str, int]:
         """Write the rows of files where they will stay; the commit says that they count."""
@@ -337,8 +379,10 @@ class Instance:
             crash_point("job.staged")
         return staged
 
-    def _write(self, tx: Transaction, outcome: Outcome) -> None:
-        for name, prepared in outcome.prepared.items():
+    def _write(self, tx: Transaction, part: _Part) -> None:
+        if self._passing is not None and part.task is not None:
+            self._passing.add(tx, part.task, part.passed)
+        for name, prepared in part.outcome.prepared.items():
             sink = self._job.sinks[name]
             if isinstance(sink, LocalSink):
                 sink.write(tx, prepared)
@@ -346,13 +390,16 @@ class Instance:
                 self._delivery.add(tx, name, prepared.payload)
 
     def _count(self, tx: Transaction, arrivals: Arrivals, parts: Sequence[_Part], dead: int) -> None:
-        rows_out = sum(prepared.rows for part in parts for prepared in part.outcome.prepared.values())
+        rows_out = sum(part.rows for part in parts)
         self.clocks.events_in += arrivals.events
         self.clocks.rows_out += rows_out
         self.clocks.dead += dead
         self.clocks.epochs += 1
-        counts = {"events_in": arrivals.events, "rows_out": rows_out, "dead": dead}
-        self._progress.count(tx, self._job.name, counts)
+        # Of a job in two stages each event is read by the first, and each row written by the second.
+        read = sum(len(poll.bodies) for poll in arrivals.polls if poll.packed is None)
+        written = 0 if self._passing is not None else rows_out
+        counts = {"events_in": read, "rows_out": written, "dead": dead}
+        self._progress.count(tx, self._job.whole, counts)
 
     def _competing_source(self, poll: Poll) -> CompetingSource:
         source = self._job.sources[poll.input]
@@ -363,7 +410,7 @@ class Instance:
 
     def _letters(self, arrivals: Arrivals, parts: Sequence[_Part]) -> list[DeadLetter]:
         dead = {reject.origin: reject.reason for reject in arrivals.rejected}
-        if arrivals.skipped:
+        if arrivals.skipped and arrivals.polls[0].packed is None:
             dead[arrivals.first] = KILLER
         for part in parts:
             dead |= part.outcome.dead
@@ -376,7 +423,7 @@ class Instance:
     def _letter(self, arrivals: Arrivals, origin: int, reason: str) -> DeadLetter:
         poll, index = arrivals.place(origin)
         return DeadLetter(
-            job=self._job.name,
+            job=self._job.whole,
             source_kind=self._job.sources[poll.input].kind,
             source=self._job.sources[poll.input].place,
             partition=poll.partition,

@@ -93,6 +93,11 @@ class Orderer:
             place.seen_us = max(arrival_us, NEVER_US if place.seen_us is None else place.seen_us)
 
     @property
+    def partitions(self) -> int:
+        """The number of partitions."""
+        return len(self._partitions)
+
+    @property
     def waits(self) -> bool:
         """Whether events are held back until time passes."""
         return any(place.waiting for place in self._partitions)

@@ -76,7 +76,7 @@ def rebuild(
                 arrivals = arranger.killer(polls[0])
             else:
                 arrivals = arranger.arrange(polls, record.processed_us)
-            timeline.add(arrivals.pieces, arrivals.first + arrivals.events)
+            timeline.add(arrivals.pieces, arrivals.behind)
         timeline.pass_time(record.ticks)
         answers: Mapping[str, Any] = {} if epoch.answers is None else decode(epoch.answers)
         if epoch.watermark_us is not None:

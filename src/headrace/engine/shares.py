@@ -16,10 +16,22 @@ TAKE_OVER_AFTER_S: Final = 3.0
 
 
 class Shares:
-    """The share of instance number `instance` of a job that runs as `instances`."""
+    """The share of instance number `instance` of a job that runs as `instances`.
 
-    def __init__(self, progress: Progress, job: str, instance: int, instances: int, clock: Clock) -> None:
-        self._progress, self._job, self._clock = progress, job, clock
+    A stage of a job is scaled with the `whole`.
+    """
+
+    def __init__(
+        self,
+        progress: Progress,
+        job: str,
+        instance: int,
+        instances: int,
+        clock: Clock,
+        *,
+        whole: str | None = None,
+    ) -> None:
+        self._progress, self._job, self._whole, self._clock = progress, job, whole or job, clock
         self._instance, self._configured = instance, instances
         self._own_only_until_ns = clock.monotonic_ns() + int(TAKE_OVER_AFTER_S * 1e9)
         self._present: frozenset[int] = frozenset()
@@ -32,7 +44,7 @@ class Shares:
 
     def refresh(self) -> None:
         """Learn how many instances there are to be, and who is there."""
-        self.instances = self._progress.scale(self._job) or self._configured
+        self.instances = self._progress.scale(self._whole) or self._configured
         since_us = self._clock.now_us() - int(TAKE_OVER_AFTER_S * 1e6)
         self._present = frozenset(
             state.number for state in self._progress.instances(self._job) if state.heartbeat_us > since_us

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from headrace.clock import Clock
+from headrace.connect.exchange import ExchangeSource
 from headrace.connect.source import OrderedSource
 from headrace.engine.arrivals import Arranger, Arrivals, Piece, Rejected
 from headrace.engine.operator import State
@@ -21,7 +22,7 @@ from headrace.engine.recovery import Record, encoded_answers, merged, reads_of, 
 from headrace.engine.shares import Shares
 from headrace.engine.snapshot import encode
 from headrace.engine.tasks import Place
-from headrace.engine.timeline import Ticks, Timeline
+from headrace.engine.timeline import Spread, Ticks, Timeline
 from headrace.errors import Fatal, HeadraceError, Transient, UserError
 from headrace.events.batch import Batch
 from headrace.events.watermark import Policy
@@ -29,6 +30,7 @@ from headrace.limits import MAX_STATE_BYTES, MAX_WAITING_ROWS
 from headrace.local.namespace import Namespace, Transaction
 from headrace.local.ownership import Ownership
 from headrace.local.progress import Progress, SavedState
+from headrace.names import STAGE_MARK
 
 #: How long a state is not saved after it was, at least; what was read since is read again by a restart.
 SAVE_PAUSE_S: Final = 5.0
@@ -49,6 +51,16 @@ class Cutting:
     sources: Mapping[str, OrderedSource]
     policy: Policy
     per_partition: bool
+
+    @property
+    def exchanges(self) -> dict[str, ExchangeSource]:
+        """The sources of inputs that another stage repartitions."""
+        return {name: own for name, own in self.sources.items() if isinstance(own, ExchangeSource)}
+
+    @property
+    def spread(self) -> dict[str, Spread]:
+        """How these inputs come."""
+        return {name: Spread(source.places, source.rule) for name, source in self.exchanges.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +85,8 @@ class StatefulTask:
         self._begin()
 
     def _begin(self) -> None:
-        self.timeline = Timeline(self._cutting.program, self._partitions, self._cutting.policy)
+        cutting = self._cutting
+        self.timeline = Timeline(cutting.program, self._partitions, cutting.policy, cutting.spread)
         self.epoch = 0
         self._ticks: list[Ticks] = []
         self._saved_epoch = 0
@@ -82,11 +95,20 @@ class StatefulTask:
         self._whole: dict[str, bytes] | None = None
         self._committed = True
         self._finished = False
+        #: Where packs were read up to, by epoch, of which no saved state knows yet; and those that one knows.
+        self._packs_read: list[tuple[int, Place, int]] = []
+        self._forgettable: dict[Place, int] = {}
 
     @property
     def suffix(self) -> str:
         """What tells the task from others of its job: nothing, or ``/partition``."""
         return self.name.removeprefix(STATE_TASK)
+
+    @property
+    def partition(self) -> int:
+        """The partition of a task that reads one."""
+        [[partition]] = self._partitions.values()
+        return partition
 
     @property
     def owned(self) -> bool:
@@ -141,12 +163,18 @@ class StatefulTask:
         assert self._ownership is not None
         self._ownership.check(tx)
         polls = [poll for poll in arrivals.polls if poll.partition in self._partitions.get(poll.input, ())]
-        record = Record(reads_of(polls), arrivals.processed_us, merged(self._ticks), arrivals.skipped)
+        reads = reads_of(polls)
+        record = Record(reads, arrivals.processed_us, merged(self._ticks), arrivals.skipped)
         if self._whole is not None:
             self._save(tx, SavedState(self.epoch, self._whole))
         self.epoch = self._progress.log_epoch(
             tx, self._job, self.name, record.encoded(), self.timeline.frontier_us, encoded_answers(answers)
         )
+        self._packs_read += [
+            (self.epoch, (read.input, read.partition), read.behind)
+            for read in reads
+            if read.input in self._cutting.exchanges
+        ]
         if self._finished:
             self._save(tx, SavedState(self.epoch, _encoded(self.timeline.state)))
         elif self._saving is not None and self._saving.parts.done():
@@ -161,6 +189,9 @@ class StatefulTask:
             )
         self._progress.save_state(tx, self._job, self.name, saved)
         self._saved_epoch = saved.epoch
+        known = [read for read in self._packs_read if read[0] <= saved.epoch]
+        self._packs_read = self._packs_read[len(known) :]
+        self._forgettable = {place: behind for _, place, behind in known}
 
     def committed(self, saver: ThreadPoolExecutor, now_ns: int) -> None:
         """After the commit: begin to save the state that it left, if it is time."""
@@ -169,6 +200,9 @@ class StatefulTask:
             took_ns = now_ns - self._saving.began_ns
             self._save_after_ns = now_ns + max(int(SAVE_PAUSE_S * 1e9), _PAUSE_PER_SAVING * took_ns)
             self._saving = None
+        if self._forgettable:
+            saver.submit(_forget, self._cutting.exchanges, self._forgettable)
+            self._forgettable = {}
         if self._saving is None and now_ns >= self._save_after_ns:
             parts = saver.submit(_encoded, self.timeline.state)
             self._saving = _Saving(self.epoch, parts, now_ns)
@@ -257,15 +291,15 @@ class StatefulTasks:
         for name, task in tasks.items():
             yield task, pieces.get(name, [])
 
-    def with_ticks(self, ticks: Ticks) -> Iterator[tuple[StatefulTask, Ticks]]:
-        """Yield the tasks that something may come of as time passes, each with what `ticks` says of it."""
+    def with_ticks(self, ticks: Ticks, *, every: bool) -> Iterator[tuple[StatefulTask, Ticks]]:
+        """Yield the tasks that something may come of as time passes, or all, and their part of `ticks`."""
         for task in self.owned:
             own: dict[str, dict[int, int]] = {}
             for name, floors in ticks.items():
                 for partition, floor_us in floors.items():
                     if self._by_place[name, partition] is task:
                         own.setdefault(name, {})[partition] = floor_us
-            if own and task.timeline.holds:
+            if own and (every or task.timeline.holds):
                 yield task, own
 
     def ahead(self) -> set[Place]:
@@ -311,11 +345,19 @@ def _tasks(cutting: Cutting, progress: Progress) -> list[tuple[StatefulTask, Map
     return [(StatefulTask(name, cutting, cut, progress), cut) for name, cut in cuts.items()]
 
 
+def _forget(exchanges: Mapping[str, ExchangeSource], known: Mapping[Place, int]) -> None:
+    """Delete packs that saved states know; what cannot be deleted now is with the next ones."""
+    for (name, partition), behind in known.items():
+        with contextlib.suppress(HeadraceError):
+            exchanges[name].forget(partition, behind)
+
+
 def _encoded(parts: Mapping[str, State]) -> dict[str, bytes]:
     return {part: encode(state) for part, state in parts.items()}
 
 
-def _with_advice(job: str, error: UserError) -> UserError:
+def _with_advice(name: str, error: UserError) -> UserError:
+    job = name.partition(STAGE_MARK)[0]
     return UserError(
         f"job '{job}': {error}. `headrace run {job} --from now` goes on with new events only, "
         "`--from beginning` or `--from TIME` with earlier ones"

@@ -13,12 +13,14 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from headrace.connect.exchange import EXCHANGE
 from headrace.connect.source import OrderedSource, Poll
 from headrace.errors import HeadraceError, Transient
 from headrace.limits import STARTS_WITHOUT_PROGRESS
 from headrace.local.namespace import Transaction
 from headrace.local.ownership import Ownership
 from headrace.local.progress import Progress
+from headrace.names import STAGE_MARK
 
 #: The first batch of a start is at most this large: a slow model soon shows a result, and an event that
 #: kills the process before anything was committed is within as many.
@@ -46,7 +48,7 @@ class Task:
     @property
     def name(self) -> str:
         """The task's name in the namespace."""
-        return task_name(self.input, self.partition)
+        return task_name(self.source, self.input, self.partition)
 
     @property
     def place(self) -> Place:
@@ -59,9 +61,12 @@ class Task:
         return self.suspect_end == self.offset + 1 and self.piece_rows == 0
 
 
-def task_name(input_name: str, partition: int) -> str:
-    """Return the name of the task that reads a partition of an input."""
-    return f"{input_name}/{partition}"
+def task_name(source: OrderedSource, input_name: str, partition: int) -> str:
+    """Return the name of the task that reads a partition of an input.
+
+    Packs of the input's events have another: a position among these means nothing among those.
+    """
+    return f"{input_name}{STAGE_MARK if source.kind == EXCHANGE else ''}/{partition}"
 
 
 class Tasks:
@@ -111,12 +116,12 @@ class Tasks:
         return any(place in mine and chosen(number, place) for number, place in enumerate(self._all))
 
     def _acquired(self, name: str, partition: int) -> Task | None:
-        task = task_name(name, partition)
+        source = self._sources[name]
+        task = task_name(source, name, partition)
         try:
             ownership = self._progress.acquire(self._job, task, self._owner)
         except Transient:
             return None
-        source = self._sources[name]
         known = self._progress.positions(self._job, task)
         offset = max(known.get((name, partition), 0), source.begin(partition))
         epochs = self._progress.epochs(self._job, task)
@@ -159,7 +164,7 @@ class Tasks:
             if poll is not None and not self._suspected(task):
                 task.read_offset = poll.next_offset
                 polls.append(poll)
-                max_events -= len(poll.bodies)
+                max_events -= poll.events
                 max_bytes -= poll.size_bytes
         return polls
 
@@ -218,8 +223,8 @@ class Tasks:
     def at_end(self) -> bool:
         """Tell whether every task of the job, whoever owns it, has been read to the end of its partition."""
         for name, partition in self._all:
-            position = self._progress.positions(self._job, task_name(name, partition))
             source = self._sources[name]
+            position = self._progress.positions(self._job, task_name(source, name, partition))
             done = max(position.get((name, partition), 0), source.begin(partition))
             if done < source.end(partition):
                 return False

@@ -7,6 +7,8 @@ that nothing more will be stamped before now lets windows close that no event wo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import polars as pl
@@ -34,11 +36,28 @@ def keeps_state(script: Script) -> bool:
     return not is_stateless(script) or any(scan.over for scan in scans(script))
 
 
-class Timeline:
-    """A program with state and the orderers of its inputs; `partitions` are those of each that it reads."""
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How an input comes that another stage has put in order: from so many places, spread as `rule` says."""
 
-    def __init__(self, program: Program, partitions: Mapping[str, Sequence[int]], policy: Policy) -> None:
-        self._program, self._policy = program.fresh(), policy
+    places: int
+    rule: str
+
+
+class Timeline:
+    """A program with state and the orderers of its inputs; `partitions` are those of each that it reads.
+
+    Those of `spread` inputs hold packs.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        partitions: Mapping[str, Sequence[int]],
+        policy: Policy,
+        spread: Mapping[str, Spread] = MappingProxyType({}),
+    ) -> None:
+        self._program, self._policy, self._spread = program.fresh(), policy, spread
         self._places = {name: {p: place for place, p in enumerate(own)} for name, own in partitions.items()}
         self._begin()
 
@@ -46,7 +65,9 @@ class Timeline:
         script = self._program.script
         by_input = {scan.input: scan for scan in scans(script)}
         self._orderers = {
-            name: _orderer(by_input[name], script, self._policy, len(own))
+            name: Orderer(None, partitions=self._spread[name].places)
+            if name in self._spread
+            else _orderer(by_input[name], script, self._policy, len(own))
             for name, own in self._places.items()
         }
         self._frontier_us = NEVER_US
@@ -81,6 +102,7 @@ class Timeline:
         return {
             (name, partition)
             for name, places in self._places.items()
+            if name not in self._spread  # there all places share a partition, and the other stage waits
             for partition, place in places.items()
             if self._orderers[name].frontier_us_of(place) > slowest_us
         }
@@ -126,7 +148,12 @@ class Timeline:
     def state(self) -> dict[str, State]:
         """What a snapshot holds, in parts; it does not change when time goes on."""
         inputs: State = {name: _copied(orderer.state) for name, orderer in self._orderers.items()}
-        own: State = {"frontier_us": self._frontier_us, "next_number": self.next_number, "inputs": inputs}
+        own: State = {
+            "frontier_us": self._frontier_us,
+            "next_number": self.next_number,
+            "inputs": inputs,
+            "rules": self._rules,
+        }
         return {_INPUTS: own, _PROGRAM: self._program.state}
 
     def restore(self, parts: Mapping[str, bytes]) -> None:
@@ -135,18 +162,29 @@ class Timeline:
             raise Fatal(f"the saved state is damaged: of its parts only {', '.join(parts)} are there")
         self._program.restore(parts[_PROGRAM])
         own: Mapping[str, Any] = decode(parts[_INPUTS])
+        if own.get("rules", {}) != self._rules:
+            raise UserError("its inputs were repartitioned by another PARTITION BY when the state was saved")
         for name, orderer in self._orderers.items():
             state = own["inputs"][name]
-            if len(state["partitions"]) != len(self._places[name]):
+            if len(state["partitions"]) != orderer.partitions:
                 raise UserError(
                     f"input '{name}' had {len(state['partitions'])} partitions when the state was saved, and "
-                    f"has {len(self._places[name])} now: its hub was made anew"
+                    f"has {orderer.partitions} now: its hub was made anew"
                 )
             orderer.restore(state)
         self._frontier_us, self.next_number = own["frontier_us"], own["next_number"]
 
+    @property
+    def _rules(self) -> dict[str, str]:
+        return {name: spread.rule for name, spread in self._spread.items()}
+
     def _add(self, piece: Piece) -> list[Rejected]:
         orderer, poll = self._orderers[piece.poll.input], piece.poll
+        if piece.place is not None:
+            _add_in_order(orderer, piece, piece.place)
+            return []
+        assert piece.batch is not None
+        assert piece.arrival_us is not None
         before = _copied(orderer.state)
         place = self._places[poll.input][poll.partition]
         dropped = orderer.add(piece.batch, piece.arrival_us, place)
@@ -161,6 +199,14 @@ class Timeline:
             again = Piece(poll, piece.batch.filter(whole), piece.arrival_us.filter(whole))
             return [*(Rejected(*item) for item in reasons.items()), *self._add(again)]
         return [Rejected(*item) for item in reasons.items()]
+
+
+def _add_in_order(orderer: Orderer, piece: Piece, place: int) -> None:
+    """Take what a place has sent: rows that were judged there, and how far they reach."""
+    if piece.batch is not None:
+        orderer.add(piece.batch, piece.batch.frame[TIME].to_physical(), place)
+    if piece.frontier_us is not None:
+        orderer.pass_time(piece.frontier_us, place)
 
 
 def _orderer(scan: Scan, script: Script, policy: Policy, partitions: int) -> Orderer:

@@ -18,7 +18,7 @@ from typing import Final, Self
 
 from headrace.clock import Clock, SystemClock
 from headrace.errors import Fatal, HeadraceError, UserError, did_you_mean
-from headrace.limits import MAX_PARTITIONS
+from headrace.limits import MAX_PACK_BYTES, MAX_PARTITIONS
 from headrace.local import log
 from headrace.local.blocks import DamagedBlock, Properties
 from headrace.local.database import AnyDatabase, opened, script
@@ -216,9 +216,9 @@ class Hub:
     def publish_apart(
         self, bodies: Mapping[int, Sequence[bytes]], *, producer: str, sequence: int
     ) -> Published:
-        """Store events given by partition, all or none, as `publish_bodies` does those of one call."""
+        """Store packs of events given by partition, all or none, synced to disk when this returns."""
         whole = [body for some in bodies.values() for body in some]
-        check(Columns(whole))
+        check(Columns(whole), MAX_PACK_BYTES)
         check_producer(producer, sequence)
         cut: list[Block] = []
         for partition, some in bodies.items():

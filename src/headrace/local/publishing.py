@@ -100,7 +100,7 @@ class Call:
     error: HeadraceError | None = None
 
 
-def check(columns: Columns) -> None:
+def check(columns: Columns, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
     """Raise `UserError` for what no hub takes, naming the event by its place in the call."""
     bodies = columns.bodies
     if not len(bodies):
@@ -109,10 +109,10 @@ def check(columns: Columns) -> None:
         place, body = next((i, body) for i, body in enumerate(bodies) if type(body) is not bytes)
         raise UserError(f"event {place} is {type(body).__name__}, not bytes: encode it, for text in UTF-8")
     sizes = list(map(len, bodies))
-    if max(sizes) > MAX_EVENT_BYTES:
-        place = next(i for i, size in enumerate(sizes) if size > MAX_EVENT_BYTES)
+    if max(sizes) > max_event_bytes:
+        place = next(i for i, size in enumerate(sizes) if size > max_event_bytes)
         raise UserError(
-            f"event {place} has {sizes[place]:,} bytes, more than the {MAX_EVENT_BYTES:,} of one event. "
+            f"event {place} has {sizes[place]:,} bytes, more than the {max_event_bytes:,} of one event. "
             "Publish what it refers to elsewhere, or split it"
         )
     if sum(sizes) > MAX_PUBLISH_BYTES:

@@ -1,0 +1,154 @@
+"""The hub between two stages of a job: packs of events, spread by key and in order of time.
+
+A job whose input is to be repartitioned is two jobs. The first puts the events of each partition of the input
+in order and divides them by key; the second reads them here. A body is a *pack*: how many events it holds,
+and the events, written by the first job and read by the second. Every partition of the hub gets the packs of
+all partitions of the input, those of each in order.
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from headrace.connect.source import Poll
+from headrace.errors import Fatal
+from headrace.limits import MAX_PUBLISH_BYTES
+from headrace.local.hub import Hub
+
+#: The kind of the source.
+EXCHANGE: Final = "exchange"
+
+_EVENTS: Final = struct.Struct("<I")
+
+#: What an event of a pack takes, as a first guess of how much to read for so many.
+_EVENT_BYTES: Final = 32
+
+
+def pack(events: int, content: bytes) -> bytes:
+    """Return a pack of so many events."""
+    return _EVENTS.pack(events) + content
+
+
+def content_of(body: bytes) -> bytes:
+    """Return what `pack` was given. Raises Fatal for what is no pack."""
+    _events_of(body)
+    return body[_EVENTS.size :]
+
+
+def _events_of(body: bytes) -> int:
+    if len(body) < _EVENTS.size:
+        raise Fatal("a pack of events between two stages of a job is damaged: it has no head")
+    events: int = _EVENTS.unpack_from(body)[0]
+    return events
+
+
+class ExchangeSource:
+    """Reads packs of `places` partitions of an input, spread as `rule` says; it `ends` if the input does."""
+
+    kind = EXCHANGE
+
+    def __init__(self, input_name: str, hub: Hub, *, places: int, rule: str, ends: bool) -> None:
+        self._input, self._hub = input_name, hub
+        self.place, self.partitions = hub.name, hub.partitions
+        self.places, self.rule, self.ends = places, rule, ends
+
+    def begin(self, partition: int) -> int:
+        """Return the offset of the oldest pack that is still there."""
+        return self._hub.begins()[partition]
+
+    def end(self, partition: int) -> int:
+        """Return the offset that the next pack will get."""
+        return self._hub.ends()[partition]
+
+    def poll(self, partition: int, offset: int, max_events: int, max_bytes: int) -> Poll | None:
+        """Return whole packs from `offset` on until they hold `max_events`, None when there are none yet.
+
+        An empty one counts as an event, so that there are never more packs than `max_events`.
+        """
+        if offset == self._hub.ends()[partition]:
+            return None
+        size_bytes = min(max_bytes, max_events * _EVENT_BYTES)
+        found = self._hub.read(partition, offset, max_events=max_events, max_bytes=size_bytes)
+        bodies: list[bytes] = []
+        counted = events = 0
+        for body in found.bodies:
+            bodies.append(body)
+            events += _events_of(body)
+            counted += max(1, _events_of(body))
+            if counted >= max_events:
+                break
+        offsets = range(found.first_offset, found.first_offset + len(bodies))
+        return Poll(self._input, bodies, None, None, partition, offsets, packed=events)
+
+    def offset_at(self, partition: int, time_us: int) -> int:
+        """Return the end: packs of before are not what a job starts from."""
+        return self.end(partition)
+
+    def quiet_since(self, offsets: Mapping[int, int], now_us: int) -> dict[int, int]:
+        """Return nothing: how far time has come is in the packs."""
+        return {}
+
+    def forget(self, partition: int, before_offset: int) -> None:
+        """Delete packs that nobody will read again."""
+        self._hub.forget(partition, before_offset)
+
+    def close(self) -> None:
+        """Close the hub."""
+        self._hub.close()
+
+
+class ExchangeSink:
+    """Publishes packs, each to its partition."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def block(self, packs: Iterable[tuple[int, bytes]]) -> bytes:
+        """Return packs, each with its partition, as one block for the outbox."""
+        return msgspec.msgpack.encode(list(packs))
+
+    def deliver(self, block: bytes, producer: str, sequence: int) -> None:
+        """Publish the packs of a block; a sequence that the hub has already is not stored again.
+
+        What is too much for one call goes in several, cut at the same places each time, and each a producer
+        of its own.
+        """
+        packs = msgspec.msgpack.decode(block, type=list[tuple[int, bytes]])
+        for part, some in enumerate(_calls(packs)):
+            name = f"{producer}:{part}" if part else producer
+            self._hub.publish_apart(some, producer=name, sequence=sequence)
+
+    def close(self) -> None:
+        """Close the hub."""
+        self._hub.close()
+
+
+def _calls(packs: Sequence[tuple[int, bytes]]) -> Iterator[dict[int, list[bytes]]]:
+    """Yield what goes in one publish call, by partition."""
+    call: dict[int, list[bytes]] = {}
+    size_bytes = 0
+    for partition, body in packs:
+        if call and size_bytes + len(body) > MAX_PUBLISH_BYTES:
+            yield call
+            call, size_bytes = {}, 0
+        call.setdefault(partition, []).append(body)
+        size_bytes += len(body)
+    if call:
+        yield call
+
+
+def open_exchange(folder: Path, name: str, partitions: int) -> Hub:
+    """Open the hub of packs in `folder`, making it when it is missing."""
+    return Hub.ensure(folder, name, partitions=partitions)
+
+
+def forget_exchanges(folder: Path, kept: Iterable[Path]) -> None:
+    """Delete the hubs of packs in the folders below `folder` but for those `kept`; nobody has them open."""
+    for path in set(folder.glob("*")) - set(kept):
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,53 @@
+"""Packs: rows of one partition of an input, in order of time, on their way between two stages of a job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import polars as pl
+
+from headrace.connect.exchange import content_of, pack
+from headrace.connect.source import Poll
+from headrace.engine.snapshot import decode, encode
+from headrace.errors import Fatal
+from headrace.events.batch import ORIGIN, Batch
+from headrace.events.formats.json import encode_rows
+
+#: The number of an event that cannot be named: below that of any that can.
+UNNAMED = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Rows of the partition `place`; behind them nothing is earlier than `frontier_us`, if that is known."""
+
+    place: int
+    batch: Batch | None
+    frontier_us: int | None
+
+    def encoded(self) -> bytes:
+        """Return the pack as the body of an event; which event a row comes from is left out."""
+        rows = None if self.batch is None else Batch(self.batch.frame.drop(ORIGIN), self.batch.columns)
+        content = encode({"place": self.place, "rows": rows, "frontier_us": self.frontier_us})
+        return pack(0 if rows is None else rows.height, content)
+
+    @classmethod
+    def decoded(cls, body: bytes) -> Pack:
+        """Return the pack that `encoded` wrote. Raises Fatal for anything else."""
+        content = decode(content_of(body))
+        match content:
+            case {"place": int(place), "rows": rows, "frontier_us": int() | None as frontier_us}:
+                if rows is None:
+                    return cls(place, None, frontier_us)
+                if isinstance(rows, Batch):
+                    frame = rows.frame.with_columns(pl.lit(UNNAMED, pl.Int64).alias(ORIGIN))
+                    return cls(place, Batch(frame, rows.columns), frontier_us)
+        raise Fatal("a pack of events between two stages of a job is damaged")
+
+
+def rows_in_packs(poll: Poll) -> Iterator[str]:
+    """Yield the rows of a poll of packs as JSON; none of any other."""
+    for body in poll.bodies if poll.packed is not None else ():
+        batch = Pack.decoded(body).batch
+        yield from () if batch is None else encode_rows(batch)
