@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Container, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final
 
 from headrace.clock import Clock
 from headrace.connect.source import CompetingSource, Poll
@@ -20,6 +21,9 @@ from headrace.engine.tasks import Place, Tasks
 from headrace.errors import HeadraceError
 from headrace.faults import crash_point
 from headrace.limits import MAX_BATCH_BYTES
+
+#: A poll is cut between events, and so stays below what it may have.
+_FULL_BYTES: Final = MAX_BATCH_BYTES * 9 // 10
 
 
 class Intake:
@@ -100,7 +104,7 @@ class Intake:
             return self._arranger.killer(polls[0])
         with self._clocks.stage("decode"):
             arrivals = self._arranger.arrange(polls, self._clock.now_us())
-            arrivals.full = arrivals.events >= rows or arrivals.size_bytes >= MAX_BATCH_BYTES
+            arrivals.full = arrivals.events >= rows or arrivals.size_bytes >= _FULL_BYTES
         crash_point("job.after_decode")
         return arrivals
 

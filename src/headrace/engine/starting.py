@@ -66,6 +66,6 @@ def positions(
                     since_us = start.time_us - lookback_us - EARLY_TOLERANCE_US
                     offset = source.offset_at(partition, since_us)
                 case _:
-                    offset = source.begin(partition)
+                    offset = source.offset_at(partition, 0)
             found[task_name(source, name, partition)] = {(name, partition): offset}
     return found

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from headrace.clock import Clock, SystemClock
+from headrace.connect.file_output import sweep_line
 from headrace.engine.ahead import Ahead
 from headrace.engine.instances import POLL_S, Command, Supervisor
 from headrace.errors import Transient
 from headrace.local.namespace import Namespace
 from headrace.local.progress import Progress
+from headrace.local.staged import staged_lines
 from headrace.project.files import feeds
 from headrace.project.settings import InputSettings, OutputSettings, Place, place_of
 
@@ -127,6 +129,9 @@ def run_of(
         for job in jobs:
             ownership = progress.acquire(job, RUN_TASK, "headrace run")
             stack.callback(ownership.release)
+            # An instance that is no more cannot do it itself, and others write anew what it did not commit.
+            for line in staged_lines(namespace, job):
+                sweep_line(namespace, project.folder, job, line)
         run = Run(project, namespace, jobs, until_end, say, ahead=ahead)
         try:
             yield run
