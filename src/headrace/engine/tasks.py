@@ -42,7 +42,7 @@ class Task:
     offset: int
     read_offset: int
     start_counted: bool = False
-    suspect_end: int | None = None
+    suspects: int | None = None  # so many events from `offset` on: one of them kills its reader
     piece_rows: int = FIRST_BATCH_ROWS
 
     @property
@@ -58,7 +58,7 @@ class Task:
     @property
     def kills_alone(self) -> bool:
         """Whether the next event, read alone, has already killed its reader."""
-        return self.suspect_end == self.offset + 1 and self.piece_rows == 0
+        return self.suspects == 1 and self.piece_rows == 0
 
 
 def task_name(source: OrderedSource, input_name: str, partition: int) -> str:
@@ -92,7 +92,7 @@ class Tasks:
     @property
     def suspicious(self) -> bool:
         """Whether an event is being looked for that kills its reader."""
-        return any(task.suspect_end is not None for task in self.owned)
+        return any(task.suspects is not None for task in self.owned)
 
     def acquire(self, takes: Callable[[int, Place], bool]) -> None:
         """Take the free partitions that `takes`, given their number and place, says are ours."""
@@ -129,22 +129,20 @@ class Tasks:
         taken = Task(name, partition, source, ownership, offset, offset)
         probe = self._progress.probe(self._job, task)
         if probe is not None and probe[0] == offset:
-            taken.suspect_end = probe[1]
-            taken.piece_rows = (probe[1] - probe[0]) // 2
+            taken.suspects = probe[1]
+            taken.piece_rows = probe[1] // 2
         return taken
 
-    def _suspected(self, task: Task) -> bool:
-        """Decide, from how earlier starts ended, whether an event of this task kills its reader.
+    def _suspected(self, task: Task, events: int) -> bool:
+        """Decide, from how earlier starts ended, whether one of the next `events` of this task kills its reader.
 
         A start counts once there is an event to read: without one it is no sign that nothing was committed.
         """
         if not task.start_counted:
             task.start_counted = True
             if self._progress.count_start(self._job, task.name) > STARTS_WITHOUT_PROGRESS:
-                there_are = task.source.end(task.partition)
-                task.suspect_end = min(task.offset + FIRST_BATCH_ROWS, there_are)
-                task.piece_rows = FIRST_BATCH_ROWS // 2
-        return task.suspect_end is not None
+                task.suspects, task.piece_rows = min(events, FIRST_BATCH_ROWS), FIRST_BATCH_ROWS // 2
+        return task.suspects is not None
 
     def read(self, max_events: int, max_bytes: int, skipped: Container[Place] = ()) -> list[Poll]:
         """Return what there is to read, bounded in all, of places that are not `skipped`.
@@ -152,16 +150,16 @@ class Tasks:
         A suspected task is read alone, piece by piece.
         """
         for task in self.owned:
-            if task.suspect_end is not None and (poll := self._piece(task, max_bytes)) is not None:
+            if task.suspects is not None and (poll := self._piece(task, max_bytes)) is not None:
                 return [poll]
         polls: list[Poll] = []
         self._turn += 1  # so that no partition starves the others
         turn = self._turn % max(1, len(self.owned))
         for task in self.owned[turn:] + self.owned[:turn]:
-            if task.suspect_end is not None or max_events <= 0 or max_bytes <= 0 or task.place in skipped:
+            if task.suspects is not None or max_events <= 0 or max_bytes <= 0 or task.place in skipped:
                 continue
             poll = task.source.poll(task.partition, task.read_offset, max_events, max_bytes)
-            if poll is not None and not self._suspected(task):
+            if poll is not None and not self._suspected(task, len(poll.bodies)):
                 task.read_offset = poll.next_offset
                 polls.append(poll)
                 max_events -= poll.events
@@ -169,11 +167,11 @@ class Tasks:
         return polls
 
     def _piece(self, task: Task, max_bytes: int) -> Poll | None:
-        assert task.suspect_end is not None
-        rows = max(1, min(task.piece_rows, task.suspect_end - task.offset))
+        assert task.suspects is not None
+        rows = max(1, min(task.piece_rows, task.suspects))
         poll = task.source.poll(task.partition, task.offset, rows, max_bytes)
         if poll is not None and not task.kills_alone:
-            self._progress.save_probe(self._job, task.name, task.offset, poll.next_offset)
+            self._progress.save_probe(self._job, task.name, task.offset, len(poll.bodies))
         return poll
 
     def quiet(self, now_us: int) -> dict[str, dict[int, int]]:
@@ -211,8 +209,10 @@ class Tasks:
             if task is not None:
                 task.offset = poll.next_offset
                 task.read_offset = max(task.read_offset, task.offset)
-                if task.suspect_end is not None and task.offset >= task.suspect_end:
-                    task.suspect_end, task.piece_rows = None, FIRST_BATCH_ROWS
+                if task.suspects is not None:
+                    task.suspects -= len(poll.bodies)
+                    if task.suspects <= 0:
+                        task.suspects, task.piece_rows = None, FIRST_BATCH_ROWS
 
     def _task(self, poll: Poll) -> Task | None:
         for task in self.owned:

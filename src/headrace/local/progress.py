@@ -25,9 +25,6 @@ StopMode = Literal["now", "end"]
 #: Where to read on, by task, input and partition.
 Positions = Mapping[str, Mapping[tuple[str, int], int]]
 
-#: The same for the stages of a job, by their names.
-Stages = Mapping[str, Positions]
-
 _NEXT_EPOCH: Final = """
 INSERT INTO epoch (job, task, number, ranges, watermark_us, committed_us, answers)
 SELECT ?1, ?2, coalesce(max(number), 0) + 1, ?3, ?4, ?5, ?6 FROM epoch WHERE job = ?1 AND task = ?2
@@ -159,7 +156,7 @@ class Progress:
             _SAVE_POSITION, [(job, task, *place, next_offset) for place, next_offset in positions.items()]
         )
         tx.connection.execute(
-            "UPDATE task SET starts = 0, probe_low = NULL, probe_high = NULL WHERE job = ? AND task = ?",
+            "UPDATE task SET starts = 0, probe_low = NULL, probe_events = NULL WHERE job = ? AND task = ?",
             (job, task),
         )
         return number
@@ -230,16 +227,21 @@ class Progress:
     # --- where a job starts -----------------------------------------------------------------------------
 
     def start_at(
-        self, job: str, positions: Positions, from_us: int | None, stages: Stages = MappingProxyType({})
+        self,
+        job: str,
+        positions: Positions,
+        from_us: int | None,
+        stages: Mapping[str, Positions] = MappingProxyType({}),
     ) -> None:
         """Let a job that is not running go on elsewhere, by task; what it kept is dropped.
 
-        So do its `stages`, of which nothing is delivered any more. Its output begins at `from_us`, if that is
-        given.
+        So do its `stages`, by name, and what they were to deliver is dropped, too. The output begins at
+        `from_us`, if that is given.
         """
         with self._namespace.transaction() as tx:
             for name, places in {job: positions, **stages}.items():
                 _forget_state(tx, name)
+                tx.connection.execute("DELETE FROM position WHERE job = ?", (name,))
                 for task, offsets in places.items():
                     self.record_epoch(tx, name, task, "{}", offsets)
             tx.connection.executemany("DELETE FROM outbox WHERE job = ?", [(name,) for name in stages])
@@ -269,20 +271,21 @@ class Progress:
             tx.connection.execute("UPDATE task SET starts = 0 WHERE job = ? AND task = ?", (job, task))
 
     def probe(self, job: str, task: str) -> tuple[int, int] | None:
-        """Return the range of offsets (low, high) that the task read when it last died, if it is known."""
+        """Return from which offset how many events the task read when it last died, if it is known."""
         with self._namespace.reading() as connection:
             found: tuple[int, int] | None = connection.execute(
-                "SELECT probe_low, probe_high FROM task WHERE job = ? AND task = ? AND probe_low IS NOT NULL",
+                "SELECT probe_low, probe_events FROM task "
+                "WHERE job = ? AND task = ? AND probe_low IS NOT NULL",
                 (job, task),
             ).get
         return found
 
-    def save_probe(self, job: str, task: str, low: int, high: int) -> None:
-        """Keep the range that is about to be read, until an epoch is recorded."""
+    def save_probe(self, job: str, task: str, offset: int, events: int) -> None:
+        """Keep from which offset how many events are about to be read, until an epoch is recorded."""
         with self._namespace.transaction() as tx:
             tx.connection.execute(
-                "UPDATE task SET probe_low = ?, probe_high = ? WHERE job = ? AND task = ?",
-                (low, high, job, task),
+                "UPDATE task SET probe_low = ?, probe_events = ? WHERE job = ? AND task = ?",
+                (offset, events, job, task),
             )
 
     # --- the outbox -------------------------------------------------------------------------------------

@@ -10,6 +10,11 @@ UPDATE task_state SET epoch = coalesce(
 -- What models and functions answered in an epoch, where later state depends on it.
 ALTER TABLE epoch ADD COLUMN answers BLOB;
 
+-- How many events were read when a task last died: offsets of files are bytes.
+ALTER TABLE task ADD COLUMN probe_events INTEGER;
+ALTER TABLE task DROP COLUMN probe_high;
+UPDATE task SET probe_low = NULL;
+
 -- How much of a file that an instance writes is committed; what stands behind is swept.
 CREATE TABLE staged_file (
     job        TEXT NOT NULL,
