@@ -1,7 +1,7 @@
 """The engines that Headrace is measured beside, each with an environment of its own where it needs one.
 
 Each is a module that runs one query and prints `run_s`, the seconds from its first read to its last byte
-written, without starting the engine; what this process waits for is all of it.
+written, without starting the engine, and `run_cpu_s`, the processor seconds of the same if they are known.
 """
 
 from __future__ import annotations
@@ -19,10 +19,16 @@ from benchmarks.nexmark.processes import measured
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a query: all seconds of the process, those of the run phase, and the most memory it held."""
+    """One run of a query: seconds of the whole process and of the run phase, and the most memory it held.
+
+    `cpu_s` and `run_cpu_s` are processor seconds of the two, which a busy machine disturbs least; those of
+    Flink's run phase are not known.
+    """
 
     wall_s: float
     run_s: float
+    cpu_s: float
+    run_cpu_s: float | None
     peak_mb: float
 
 
@@ -64,4 +70,5 @@ def run_peer(peer: str, query: str, data: Path, folder: Path, cache: Path) -> tu
     command = [python_of(peer, cache), "-m", f"benchmarks.nexmark.{PEERS[peer].module}"]
     took = measured([*command, query, str(data), str(output)], folder)
     said = json.loads(took.printed.splitlines()[-1])
-    return Run(took.wall_s, said["run_s"], took.peak_mb), output
+    run = Run(took.wall_s, said["run_s"], took.cpu_s, said.get("run_cpu_s"), took.peak_mb)
+    return run, output

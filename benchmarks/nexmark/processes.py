@@ -1,4 +1,4 @@
-"""A process measured from outside: its seconds from start to end, its memory with its children's."""
+"""A process measured from outside: its seconds and its memory, with its children's."""
 
 from __future__ import annotations
 
@@ -7,67 +7,97 @@ import subprocess
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 SAMPLE_EVERY_S = 0.02
 TIMEOUT_S = 900
+#: A Java process outlives for a moment the Python process that started it, and must not disturb what follows.
+LINGER_S = 10
+
 _PAGE_BYTES = os.sysconf("SC_PAGESIZE")
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+#: Where the fields of /proc/PID/stat behind the name of the program say what was used.
+_USER, _SYSTEM, _RESIDENT = 11, 12, 21
+
 #: The folder from which the modules of the benchmark are found.
 ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a process took; `printed` is its standard output."""
+    """What a process took, from its start to its end; `printed` is its standard output."""
 
     wall_s: float
+    cpu_s: float
     peak_mb: float
     printed: str
+
+
+@dataclass
+class _Sampler:
+    """Looks at a process and its children now and then: at the memory of all, the processor time of each."""
+
+    pid: int
+    peak_pages: int = 0
+    ticks: dict[int, int] = field(default_factory=dict)
+
+    def watch(self, stop: threading.Event) -> None:
+        while not stop.wait(SAMPLE_EVERY_S):
+            self._look()
+
+    def _look(self) -> None:
+        pages = 0
+        for pid in _family(self.pid):
+            fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+            if fields:
+                pages += int(fields[_RESIDENT])
+                self.ticks[pid] = int(fields[_USER]) + int(fields[_SYSTEM])
+        self.peak_pages = max(self.peak_pages, pages)
+
+    def wait_for_all(self) -> None:
+        """Wait until no process that was seen is there any more."""
+        until = time.monotonic() + LINGER_S
+        while time.monotonic() < until and any(Path(f"/proc/{pid}").exists() for pid in self.ticks):
+            time.sleep(SAMPLE_EVERY_S)
 
 
 def measured(command: Sequence[str], folder: Path) -> Measured:
     """Run a command to its end. Raises RuntimeError with what it said when it fails."""
     stop = threading.Event()
-    peaks: list[int] = []
     with (folder / "stderr.txt").open("w+") as errors:
         started = time.perf_counter()
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True)
-        sampler = threading.Thread(target=_sample, args=(process.pid, stop, peaks))
-        sampler.start()
+        sampler = _Sampler(process.pid)
+        watcher = threading.Thread(target=sampler.watch, args=(stop,))
+        watcher.start()
         try:
             printed, _ = process.communicate(timeout=TIMEOUT_S)
             wall_s = time.perf_counter() - started
         finally:
             process.kill()
             stop.set()
-            sampler.join()
+            watcher.join()
         errors.seek(0)
         if process.returncode:
             raise RuntimeError(
                 f"{' '.join(command)} ended with {process.returncode}:\n{errors.read()[-4000:]}"
             )
-    return Measured(wall_s, max(peaks, default=0) / 1e6, printed)
-
-
-def _sample(pid: int, stop: threading.Event, peaks: list[int]) -> None:
-    while not stop.wait(SAMPLE_EVERY_S):
-        peaks.append(sum(map(_resident_bytes, _family(pid))))
+    sampler.wait_for_all()
+    cpu_s = sum(sampler.ticks.values()) / _TICKS_PER_S
+    return Measured(wall_s, cpu_s, sampler.peak_pages * _PAGE_BYTES / 1e6, printed)
 
 
 def _family(pid: int) -> list[int]:
     found = [pid]
     for one in found:
-        try:
-            children = Path(f"/proc/{one}/task/{one}/children").read_text()
-        except OSError:
-            continue
-        found.extend(map(int, children.split()))
+        found.extend(map(int, _read(f"/proc/{one}/task/{one}/children").split()))
     return found
 
 
-def _resident_bytes(pid: int) -> int:
+def _read(path: str) -> str:
+    """Return the text of a file of a process, nothing when it has ended."""
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
-    except (OSError, IndexError):
-        return 0
+        return Path(path).read_text()
+    except OSError:
+        return ""

@@ -38,6 +38,17 @@ class Figure:
         return statistics.median(run.run_s for run in self.runs)
 
     @property
+    def cpu_s(self) -> float:
+        """The median of the processor seconds of the whole process."""
+        return statistics.median(run.cpu_s for run in self.runs)
+
+    @property
+    def run_cpu_s(self) -> float | None:
+        """The median of the processor seconds of the run phase, None where they are not known."""
+        known = [run.run_cpu_s for run in self.runs if run.run_cpu_s is not None]
+        return statistics.median(known) if known else None
+
+    @property
     def peak_mb(self) -> float:
         """The most memory that any run held."""
         return max(run.peak_mb for run in self.runs)
@@ -64,23 +75,27 @@ def _seconds(figures: Iterable[Figure], engine: str, *, wall: bool = False) -> d
     }
 
 
+def _processor_s(figures: Iterable[Figure], engine: str) -> dict[str, float]:
+    """Return an engine's processor seconds in the run phase by query, where they are known."""
+    found = ((figure.query, figure.run_cpu_s) for figure in figures if figure.engine == engine)
+    return {query: seconds for query, seconds in found if seconds is not None}
+
+
 def ratios(figures: Sequence[Figure]) -> list[Ratio]:
     """Return the ratios of one size, for the engines that were measured."""
     large = any(figure.events > SMALL_EVENTS for figure in figures)
     ours, our_wall = _seconds(figures, "headrace"), _seconds(figures, "headrace", wall=True)
+    our_cpu, flink_wall = _processor_s(figures, "headrace"), _seconds(figures, "flink", wall=True)
     duckdb, polars = _seconds(figures, "duckdb"), _seconds(figures, "polars")
     better = {query: min(polars[query], duckdb[query]) for query in polars.keys() & duckdb.keys()}
     pairs = [
         ("Flink, run phase", 2.7 if large else 5.0, _seconds(figures, "flink"), ours),
-        (
-            "Flink, including start-up",
-            None if large else 8.0,
-            _seconds(figures, "flink", wall=True),
-            our_wall,
-        ),
+        ("Flink, including start-up", None if large else 8.0, flink_wall, our_wall),
         ("bare Polars loop", 0.75, _seconds(figures, "loop"), ours),
+        ("the same in processor seconds", None, _processor_s(figures, "loop"), our_cpu),
         ("better of Polars and DuckDB as a batch", 0.35, better, ours),
         ("files, when read from hubs", 0.7, ours, _seconds(figures, "hub")),
+        ("the same in processor seconds", None, our_cpu, _processor_s(figures, "hub")),
     ]
     found = [
         Ratio(name, goal, {query: other[query] / own[query] for query in own if query in other})
@@ -118,6 +133,8 @@ _HEADS = (
     "engine",
     "run s (least-most)",
     "all s",
+    "processor s in run",
+    "processor s",
     "rows/s in run",
     "rows/s in all",
     "peak MB",
@@ -135,6 +152,8 @@ def _figure_table(figures: Sequence[Figure], rows_read: dict[tuple[int, str], in
             figure.engine,
             f"{figure.run_s:.2f} ({min(seconds):.2f}-{max(seconds):.2f})",
             f"{figure.wall_s:.2f}",
+            "" if figure.run_cpu_s is None else f"{figure.run_cpu_s:.2f}",
+            f"{figure.cpu_s:.2f}",
             f"{read_k / figure.run_s:,.0f} k",
             f"{read_k / figure.wall_s:,.0f} k",
             f"{figure.peak_mb:,.0f}",

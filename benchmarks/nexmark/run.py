@@ -10,13 +10,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
+
+import polars as pl
 
 from benchmarks.nexmark.catalogue import CATALOGUE
 from benchmarks.nexmark.compare import differing, rows_of
@@ -59,7 +63,8 @@ class Bench:
         generate(self.data, events, start=noon)
         generate(self.empty, 0)
         if hub:
-            send(self.data, self.sent)
+            seconds = send(self.data, self.sent)
+            _say(f"{events:,} events sent to hubs in {seconds:.2f} s")
 
     def run(self, engine: str, query: str) -> tuple[Run, Path]:
         """Run a query once; returns what it took and where its rows are."""
@@ -129,6 +134,8 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure what the command line asks for; exits with 1 when an engine gave other rows."""
     arguments = _arguments()
+    # Whoever is told to end takes the processes and files of the run along.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     cache = arguments.cache.resolve()
     cache.mkdir(parents=True, exist_ok=True)
     for peer in {REFERENCE, *arguments.engines} & set(PEERS):
@@ -152,7 +159,10 @@ def _report(figures: Sequence[Figure], folder: Path) -> str:
         for figure in figures
         for inputs in [CATALOGUE[figure.query].inputs]
     }
-    text = tables(figures, rows_read)
+    versions = [f"Python {platform.python_version()}", f"Polars {pl.__version__}"]
+    versions += [peer.package for peer in PEERS.values() if peer.package]
+    machine = f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at the end"
+    text = f"{machine}; {', '.join(versions)}.\n\n{tables(figures, rows_read)}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.md").write_text(text)
     (folder / "report.json").write_text(json.dumps(as_json(figures), indent=1))
