@@ -31,6 +31,7 @@ def add(verbs: Any) -> None:
         "2026-03-01T12:00:00Z, at which the output begins",
     )
     parser.add_argument("--instance", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--stage", metavar="INPUT", help=argparse.SUPPRESS)
     parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--ahead", action="store_true", help=argparse.SUPPRESS)
     add_project(parser)

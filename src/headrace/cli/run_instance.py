@@ -15,6 +15,7 @@ from headrace.engine.ahead import may_run
 from headrace.engine.job import Instance
 from headrace.errors import HeadraceError, disk_error
 from headrace.local.namespace import Namespace
+from headrace.names import stage_name
 from headrace.project import Project
 from headrace.project.opening import opened_job
 
@@ -26,10 +27,11 @@ def run_instance(arguments: argparse.Namespace) -> int:
     project = Project.load(Path(arguments.project))
     job, number, parent = chosen_jobs(project, arguments)[0], arguments.instance, arguments.parent
     settings = project.job(job)
+    name = job if arguments.stage is None else stage_name(job, arguments.stage)
     with (
         # Where the data was moved away under a running job, its instances must not begin anew.
         Namespace.open(project.data, create=parent is None) as namespace,
-        opened_job(project, namespace, job, number) as opened,
+        opened_job(project, namespace, name, number) as opened,
     ):
         instance = Instance(
             opened,

@@ -18,6 +18,7 @@ from typing import Final
 from headrace.clock import Clock, SystemClock
 from headrace.engine.ahead import Ahead
 from headrace.errors import PASSING
+from headrace.names import STAGE_MARK
 
 POLL_S: Final = 0.05
 FIRST_PAUSE_S: Final = 0.5
@@ -40,6 +41,11 @@ class Command:
     instance: int
     arguments: Sequence[str]
     threads: int | None = None
+
+    @property
+    def whole(self) -> str:
+        """The job that this is, or is a stage of: both end for what ends one of them."""
+        return self.job.partition(STAGE_MARK)[0]
 
 
 @dataclass(slots=True)
@@ -110,13 +116,13 @@ class Supervisor:
 
     def stop(self) -> None:
         """Ask every instance to finish its epoch and end; safe to call from a signal handler."""
-        for job in {running.command.job for running in self._running}:
+        for job in {running.command.whole for running in self._running}:
             self._stop_job(job)
 
     def kill(self) -> None:
         """End every instance at once, as a power cut would; what they committed stands."""
         for running in self._running:
-            self._stopping.add(running.command.job)
+            self._stopping.add(running.command.whole)
             if running.process is not None and running.process.poll() is None:
                 running.process.kill()
                 running.process.wait()
@@ -131,7 +137,7 @@ class Supervisor:
             running.last_code = TRY_AGAIN
             self._start_again(running, f"not started ({error.strerror})", LONGEST_PAUSE_S)
             return
-        if running.command.job in self._stopping:  # the request came while the process was being started
+        if running.command.whole in self._stopping:  # the request came while the process was being started
             running.process.send_signal(signal.SIGTERM)
 
     def _process(self, command: Command) -> subprocess.Popen[bytes]:
@@ -147,7 +153,7 @@ class Supervisor:
         if running.exit_code is not None:
             return
         if running.process is None:
-            if running.command.job in self._stopping:
+            if running.command.whole in self._stopping:
                 running.exit_code = running.last_code
             elif self.clock.monotonic_ns() >= running.restart_ns:
                 self._launch(running)
@@ -160,10 +166,10 @@ class Supervisor:
         if code >= 0 and code != TRY_AGAIN:
             running.exit_code = code
             if code != 0:
-                self._stop_job(running.command.job)
+                self._stop_job(running.command.whole)
             return
         running.last_code = max(code, 0)
-        if running.command.job in self._stopping:
+        if running.command.whole in self._stopping:
             running.exit_code = running.last_code
             return
         if code < 0:
@@ -185,5 +191,5 @@ class Supervisor:
         self._stopping.add(job)
         for running in self._running:
             process = running.process
-            if running.command.job == job and process is not None and process.poll() is None:
+            if running.command.whole == job and process is not None and process.poll() is None:
                 process.send_signal(signal.SIGTERM)

@@ -8,7 +8,7 @@ Outputs are never computed twice for the same event.
 A script without state runs batch by batch. One with state runs along the timelines of its tasks; what changes
 them is on record in the same transaction, and while nothing comes the clock lets their windows close.
 
-Where an input is to be repartitioned a job of its own does that, the first stage, which runs by the same loop.
+Where an input is to be repartitioned a job of its own does that, the first stage, by the same loop.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from headrace.connect.source import CompetingSource, OrderedSource, Poll, Source
 from headrace.engine.arrivals import NOTHING, POLICY, Arranger, Arrivals
 from headrace.engine.delivery import Delivery
 from headrace.engine.intake import Intake
-from headrace.engine.pace import Pace
+from headrace.engine.pace import Pace, Ticking
 from headrace.engine.packs import rows_in_packs
 from headrace.engine.passing import Passed, Passing, Stage
 from headrace.engine.program import Program, Results
@@ -36,7 +36,7 @@ from headrace.engine.stateful import Cutting, StatefulTask, StatefulTasks, check
 from headrace.engine.tasks import Tasks
 from headrace.engine.timeline import keeps_state
 from headrace.engine.writing import DeadRow, Outcome, RowIds, position_ids, prepare, time_ids
-from headrace.errors import DataError, HeadraceError
+from headrace.errors import DataError, Fatal, HeadraceError, Transient
 from headrace.events.watermark import Policy
 from headrace.faults import crash_point
 from headrace.local.dead_letters import DEAD_ROW, DeadLetter, DeadLetters
@@ -45,9 +45,6 @@ from headrace.local.progress import Progress
 
 #: How often an instance looks for free tasks, a request to stop and expired leases, in seconds.
 HOUSEKEEPING_S: Final = 0.5
-
-#: How often a job that keeps something asks how far time has come where nothing did: a window closes as late.
-TICK_S: Final = 1.0
 
 KILLER: Final = "the process died each time it worked on this event alone"
 
@@ -130,7 +127,7 @@ class Instance:
         self._pace = Pace(self._clock)
         self.clocks = StageClocks(self._clock)
         self._intake = Intake(self._tasks, self._competing, self._arranger, self.clocks, self._clock)
-        self._next_tick_ns = self._clock.monotonic_ns() + int(TICK_S * 1e9)
+        self._ticking = Ticking(self._clock)
         self._wanted = wanted
         self._stopping = False
 
@@ -144,10 +141,12 @@ class Instance:
         Raises DataError when a row makes the job stop, Fatal when going on could lose or double something.
         """
         self._ownership = self._progress.acquire(self._job.name, self._name, self._name)
-        died = True
+        died, blameless = True, False
         try:
             if self._stateful is None:
                 check_nothing_kept(self._progress, self._job.name)
+            else:
+                self._stateful.check_start()
             self._from_us = self._progress.start_us(self._job.whole)
             for source in self._competing:
                 source.reclaim()
@@ -162,11 +161,14 @@ class Instance:
             if self._passing is not None:
                 self._passing.forget()
             died = False
+        except (Transient, Fatal, OSError):  # a disk, a network: no event is to blame
+            died, blameless = False, True
+            raise
         except HeadraceError:
             died = False
             raise
         finally:
-            self._intake.close()
+            self._intake.close(blameless=blameless)
             self._tasks.release(died=died)
             if self._stateful is not None:
                 self._stateful.release(died=died)
@@ -198,7 +200,7 @@ class Instance:
             if giving and not self._intake.pending:
                 self._give_back()
                 giving = False
-            if self._clock.monotonic_ns() >= self._next_tick_ns:
+            if self._ticking.due:
                 self._tick()
 
     def _stops(self) -> bool:
@@ -261,6 +263,7 @@ class Instance:
                 self._intake.read_ahead(self._pace.rows, self._ahead())
             self._commit(arrivals, self._parts(arrivals))
             self._intake.done(arrivals)
+            self._ticking.wake()
 
     def _parts(self, arrivals: Arrivals) -> list[_Part]:
         """Run the events of an epoch, task by task."""
@@ -287,18 +290,18 @@ class Instance:
 
         Without rows there is nothing to commit: the next epoch has on record how far time came.
         """
-        self._next_tick_ns = self._clock.monotonic_ns() + int(TICK_S * 1e9)
-        passes = self._passing is not None
-        if self._stateful is None or not (passes or self._stateful.holds):
-            return
+        passes, fruitful = self._passing is not None, False
         parts = []
-        quiet = self._tasks.quiet(self._clock.now_us())
-        for task, ticks in self._stateful.with_ticks(quiet, every=passes):
-            results = self._run(NOTHING, partial(task.tick, ticks, NOTHING.first))
-            if results or passes:
-                parts.append(self._part(task, results, NOTHING))
+        if self._stateful is not None and (passes or self._stateful.holds):
+            quiet = self._tasks.quiet(self._clock.now_us())
+            for task, ticks in self._stateful.with_ticks(quiet, every=passes):
+                results = self._run(NOTHING, partial(task.tick, ticks, NOTHING.first))
+                fruitful |= bool(results)
+                if results or passes:
+                    parts.append(self._part(task, results, NOTHING))
         if parts:
             self._commit(NOTHING, parts)
+        self._ticking.ticked(fruitful=fruitful)
 
     def _finish(self) -> None:
         """Let time run out if nothing can come any more, and as far as it has come otherwise."""

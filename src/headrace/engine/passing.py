@@ -51,11 +51,6 @@ class Stage:
         return stage_name(self.of, self.input)
 
 
-def rule_of(repartition: Repartition) -> str:
-    """Return how an input is spread, in words that differ where that does."""
-    return f"{', '.join(key.casefold() for key in repartition.keys)} INTO {repartition.count}"
-
-
 def stage_script(script: Script, input_name: str, repartition: Repartition) -> Script:
     """Return what the first stage runs: the events of the input as `script` times them, as they are.
 
@@ -63,7 +58,7 @@ def stage_script(script: Script, input_name: str, repartition: Repartition) -> S
     """
     scan = {scan.input: scan for scan in scans(script)}[input_name]
     tables = tuple(table for table in script.tables if table.input == input_name)
-    output = Output(rule_of(repartition), scan)
+    output = Output(repartition.rule, scan)
     return Script(script.text, (), (output,), (input_name,), (), tables=tables)
 
 

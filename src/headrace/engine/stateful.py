@@ -23,12 +23,12 @@ from headrace.engine.shares import Shares
 from headrace.engine.snapshot import encode
 from headrace.engine.tasks import Place
 from headrace.engine.timeline import Spread, Ticks, Timeline
-from headrace.errors import Fatal, HeadraceError, Transient, UserError
+from headrace.errors import Fatal, HeadraceError, UserError
 from headrace.events.batch import Batch
 from headrace.events.watermark import Policy
 from headrace.limits import MAX_STATE_BYTES, MAX_WAITING_ROWS
 from headrace.local.namespace import Namespace, Transaction
-from headrace.local.ownership import Ownership
+from headrace.local.ownership import Owned, Ownership
 from headrace.local.progress import Progress, SavedState
 from headrace.names import STAGE_MARK
 
@@ -122,7 +122,7 @@ class StatefulTask:
         """
         try:
             self._ownership = self._progress.acquire(self._job, self.name, owner)
-        except Transient:
+        except Owned:
             return
         self._begin()
         saved = self._progress.state(self._job, self.name)
@@ -316,6 +316,18 @@ class StatefulTasks:
         for task, _ in self._tasks:
             task.release(self._namespace, died=died)
         self._saver.shutdown()
+
+    def check_start(self) -> None:
+        """Raise UserError if a query that kept nothing has read an input that is repartitioned now.
+
+        The stage that does it knows nothing of how far that was.
+        """
+        job = self._cutting.job
+        if self._progress.tasks_with_state(job):
+            return
+        for name, source in self._cutting.exchanges.items():
+            if any(self._progress.positions(job, f"{name}/{number}") for number in range(source.places)):
+                raise _with_advice(job, UserError(f"input '{name}' was read before, not repartitioned"))
 
     def _check_cut(self) -> None:
         names = {task.name for task, _ in self._tasks}

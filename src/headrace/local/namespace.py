@@ -39,7 +39,7 @@ class Transaction:
 
 
 class Namespace:
-    """The folder of a project's data: ``namespace.db``, ``hubs/`` and ``locks/``.
+    """The folder of a project's data: ``namespace.db``, ``hubs/``, ``exchanges/`` and ``locks/``.
 
     Several processes may have it open at once; in one process a transaction belongs to one thread at a time.
     """
@@ -86,6 +86,11 @@ class Namespace:
     def hubs_folder(self) -> Path:
         """Where each hub has its file."""
         return self.folder / "hubs"
+
+    @property
+    def exchanges_folder(self) -> Path:
+        """Where the hubs between two stages of a job have their files."""
+        return self.folder / "exchanges"
 
     @property
     def locks_folder(self) -> Path:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from headrace.connect.console import ConsoleSettings, ConsoleSink
+from headrace.connect.exchange import ExchangeSink
 from headrace.connect.file_output import FileSink, check_output_path, instance_path
 from headrace.connect.files import FileSettings, FileSource
 from headrace.connect.hub import HubSettings, HubSink, HubSource, open_hub
@@ -16,32 +17,70 @@ from headrace.connect.table import TableSettings, TableSink
 from headrace.connect.webhook import WebhookSettings, WebhookSink
 from headrace.engine.given import functions_of
 from headrace.engine.job import OpenJob, instance_name
+from headrace.engine.passing import Stage, stage_script
 from headrace.engine.program import Program
 from headrace.local.input_files import InputFiles
 from headrace.local.namespace import Namespace
 from headrace.local.staged import StagedFile, path_on_record, published_bytes
 from headrace.local.table import Table
+from headrace.names import STAGE_MARK
 from headrace.project.files import is_written
 from headrace.project.functions import load_function
 from headrace.project.project import Project
+from headrace.project.stages import input_ends, layout_of, open_exchange_hub, open_exchange_source
 from headrace.sql.plan import Script
 
 
 @contextlib.contextmanager
 def opened_job(project: Project, namespace: Namespace, job: str, instance: int) -> Iterator[OpenJob]:
-    """Open all that `job` uses, for one of its instances, and close it at the end."""
+    """Open all that `job` uses, for one of its instances, and close it at the end.
+
+    It may be the name of a stage, see `stage_name`.
+    """
+    if STAGE_MARK in job:
+        with _opened_stage(project, namespace, job, instance) as stage:
+            yield stage
+        return
     script = project.runnable_script(job)
-    program = open_program(project, script)
+    program, layout = open_program(project, script), layout_of(project, script)
     with contextlib.ExitStack() as stack:
         sources: dict[str, Source] = {}
         for name in script.inputs:
-            sources[name] = source = open_source(project, namespace, job, name, str(instance))
-            stack.callback(source.close)
+            if name in layout.repartitions:
+                sources[name] = open_exchange_source(project, namespace, job, name, layout)
+            else:
+                sources[name] = open_source(project, namespace, job, name, str(instance))
+            stack.callback(sources[name].close)
         sinks: dict[str, Sink] = {}
         for name in dict.fromkeys(output.name for output in script.outputs):
             sinks[name] = sink = open_sink(project, namespace, job, name, instance)
             stack.callback(sink.close)
-        yield OpenJob(job, program, sources, sinks, project.job(job).policy)
+        yield OpenJob(
+            job, program, sources, sinks, project.job(job).policy, per_partition=layout.per_partition
+        )
+
+
+@contextlib.contextmanager
+def _opened_stage(project: Project, namespace: Namespace, stage: str, instance: int) -> Iterator[OpenJob]:
+    """Open the stage of a job that repartitions an input for it."""
+    job, _, name = stage.partition(STAGE_MARK)
+    script = project.runnable_script(job)
+    repartition = layout_of(project, script).repartitions[name]
+    with contextlib.ExitStack() as stack:
+        source = open_source(project, namespace, stage, name, str(instance))
+        stack.callback(source.close)
+        sink = ExchangeSink(open_exchange_hub(namespace, job, name, repartition))
+        stack.callback(sink.close)
+        yield OpenJob(
+            stage,
+            Program(stage_script(script, name, repartition), {}),
+            {name: source},
+            {},
+            project.job(job).policy,
+            per_partition=True,
+            stage=Stage(job, script, name, repartition, sink),
+            ends=all(input_ends(project, other) for other in script.inputs),
+        )
 
 
 def open_program(project: Project, script: Script) -> Program:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from headrace.connect.hub import HubSettings
 from headrace.connect.queue import QueueSettings
 from headrace.local.hub import Hub
-from headrace.project.project import Project
 from headrace.sql.partitioning import Cut, InputPartitions, cut
 from headrace.sql.plan import Script
+
+if TYPE_CHECKING:  # a project runs itself through this module
+    from headrace.project.project import Project
 
 
 def input_partitions(project: Project, names: Iterable[str]) -> dict[str, InputPartitions]:

@@ -17,8 +17,10 @@ from headrace.errors import Transient
 from headrace.local.namespace import Namespace
 from headrace.local.progress import Progress
 from headrace.local.staged import staged_lines
+from headrace.names import stage_name
 from headrace.project.files import feeds
 from headrace.project.settings import InputSettings, OutputSettings, Place, place_of
+from headrace.project.stages import stages_of
 
 if TYPE_CHECKING:  # a project runs itself through this module
     from headrace.project.project import Project
@@ -42,6 +44,7 @@ class Run:
     clock: Clock = field(default_factory=SystemClock)
     ahead: Ahead | None = None
     supervisor: Supervisor = field(init=False)
+    _stages: dict[str, list[str]] = field(default_factory=dict)
     _ending: set[str] = field(default_factory=set)
     _trouble: str = ""
     _scales: dict[str, int] = field(default_factory=dict)
@@ -49,16 +52,16 @@ class Run:
 
     def __post_init__(self) -> None:
         self._scales = {job: self.project.job(job).instances for job in self.jobs}
-        commands = [
-            command for job, count in self._scales.items() for command in _commands(self.project, job, count)
-        ]
+        self._stages = {job: stages_of(self.project, job) for job in self.jobs}
+        commands = [command for job, count in self._scales.items() for command in self._commands(job, count)]
         self.supervisor = Supervisor(commands, self.say, self.clock, self.ahead)
 
     def start(self) -> None:
         """Start every instance of every job."""
         progress = Progress(self.namespace)
         for job in self.jobs:
-            progress.clear_stop(job)
+            for name in (job, *self._names_of_stages(job)):
+                progress.clear_stop(name)
             progress.set_scale(job, None)
         self.supervisor.start()
 
@@ -87,7 +90,7 @@ class Run:
             if count != before and not self.supervisor.ended(job):
                 self._scales[job] = count
                 self.say(f"job {job}: {count} {'instance' if count == 1 else 'instances'} from now on")
-                for command in _commands(self.project, job, count):
+                for command in self._commands(job, count):
                     self.supervisor.add(command)
 
     def _end_in_order(self) -> None:
@@ -95,9 +98,13 @@ class Run:
         ended = {job for job in self.jobs if self.supervisor.ended(job)}
         for job in self.jobs:
             if job not in self._ending and _upstream(self.project, job, self.jobs) <= ended:
-                self._ask_to_end(job)
+                stages = self._names_of_stages(job)
+                for name in stages if not all(map(self.supervisor.ended, stages)) else [job]:
+                    self._ask_to_end(name)
 
     def _ask_to_end(self, job: str) -> None:
+        if job in self._ending:
+            return
         try:
             Progress(self.namespace).request_stop(job, "end")
         except Transient as error:  # a full disk may have space when it is asked again
@@ -106,6 +113,25 @@ class Run:
                 self.say(self._trouble)
         else:
             self._ending.add(job)
+
+    def _names_of_stages(self, job: str) -> list[str]:
+        return [stage_name(job, name) for name in self._stages[job]]
+
+    def _commands(self, job: str, instances: int) -> list[Command]:
+        """Return how to start the instances of a job, and as many of each of its stages."""
+        start = [sys.executable, "-m", "headrace.cli", "run", "--project", str(self.project.file)]
+        start += ["--parent", str(os.getpid()), job, "--instance"]
+        stages = self._stages[job]
+        processes = instances * (1 + len(stages))
+        # Polars uses all cores by itself: processes side by side get their share of them.
+        threads = None if processes == 1 else max(1, (os.cpu_count() or 1) // processes)
+        numbers = range(instances)
+        own = [Command(job, number, [*start, str(number)], threads) for number in numbers]
+        return own + [
+            Command(stage_name(job, name), number, [*start, str(number), "--stage", name], threads)
+            for name in stages
+            for number in numbers
+        ]
 
 
 @contextlib.contextmanager
@@ -138,14 +164,6 @@ def run_of(
         finally:
             run.supervisor.stop()
             run.supervisor.wait()
-
-
-def _commands(project: Project, job: str, instances: int) -> list[Command]:
-    start = [sys.executable, "-m", "headrace.cli", "run", "--project", str(project.file)]
-    start += ["--parent", str(os.getpid()), job, "--instance"]
-    # Polars uses all cores by itself: instances side by side get their share of them.
-    threads = None if instances == 1 else max(1, (os.cpu_count() or 1) // instances)
-    return [Command(job, number, [*start, str(number)], threads) for number in range(instances)]
 
 
 def _upstream(project: Project, job: str, jobs: Sequence[str]) -> set[str]:

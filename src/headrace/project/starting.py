@@ -9,9 +9,11 @@ from headrace.connect.source import CompetingSource, OrderedSource
 from headrace.engine.starting import Start, positions
 from headrace.errors import UserError
 from headrace.local.namespace import Namespace
-from headrace.local.progress import Progress
+from headrace.local.progress import Positions, Progress
+from headrace.names import stage_name
 from headrace.project.opening import open_source
 from headrace.project.project import Project
+from headrace.project.stages import forget_other_exchanges, layout_of, open_exchange_source
 from headrace.sql.lookback import lookback_us
 
 
@@ -21,10 +23,13 @@ def replayable(project: Project, namespace: Namespace, job: str) -> Iterator[dic
 
     Raises UserError for an input whose messages cannot be read again.
     """
+    script = project.script(job)
+    repartitioned = layout_of(project, script).repartitions
     sources: dict[str, OrderedSource] = {}
     with contextlib.ExitStack() as stack:
-        for name in project.script(job).inputs:
-            source = open_source(project, namespace, job, name, "start")
+        for name in script.inputs:
+            reader = stage_name(job, name) if name in repartitioned else job
+            source = open_source(project, namespace, reader, name, "start")
             stack.callback(source.close)
             if isinstance(source, CompetingSource):
                 raise UserError(
@@ -42,6 +47,17 @@ def start_job(project: Project, namespace: Namespace, job: str, start: Start) ->
     """
     if start.where == "last":
         return
-    with replayable(project, namespace, job) as sources:
-        places = positions(start, sources, lookback_us(project.script(job)))
-    Progress(namespace).start_at(job, places, start.output_us)
+    script = project.script(job)
+    layout, back_us = layout_of(project, script), lookback_us(script)
+    stages: dict[str, Positions] = {}
+    with replayable(project, namespace, job) as sources, contextlib.ExitStack() as stack:
+        exchanges: dict[str, OrderedSource] = {}
+        for name in layout.repartitions:
+            stages[stage_name(job, name)] = positions(start, {name: sources.pop(name)}, back_us)
+            exchanges[name] = exchange = open_exchange_source(project, namespace, job, name, layout)
+            stack.callback(exchange.close)
+        # What is between the stages has come of another start.
+        behind = positions(Start("now"), exchanges, back_us)
+        places = {**positions(start, sources, back_us), **behind}
+    Progress(namespace).start_at(job, places, start.output_us, stages)
+    forget_other_exchanges(namespace, job, layout)

@@ -28,6 +28,11 @@ class Repartition:
     keys: tuple[str, ...]
     count: int
 
+    @property
+    def rule(self) -> str:
+        """A text that is another one where events would be spread in another way."""
+        return f"{', '.join(key.casefold() for key in self.keys)} INTO {self.count}"
+
 
 #: A way to choose a partition, and the number of columns that it looks at. Inputs with one rule and as many
 #: partitions have equal values in the same partition.
