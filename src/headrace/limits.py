@@ -131,5 +131,5 @@ MAX_WINDOWS_OF_EVENT: Final = 1_000_000
 MAX_REQUEST_ROWS: Final = 10_000
 MAX_REQUEST_BYTES: Final = 1_000_000
 
-#: A file that a job reads: offsets have as many numbers for each file, and 63 bits in all for 8 million files.
+#: A file that a job reads: offsets have as many numbers for each file, and for 8 million files 63 bits in all.
 MAX_INPUT_FILE_BYTES: Final = 1 << 40

@@ -155,3 +155,13 @@ def test_a_checkpoint_that_finds_no_space_leaves_all_in_the_log(small_disk):
             connection.execute("INSERT INTO note VALUES ('last')")
         database._checkpointer.run(database._writer)
         assert path.stat().st_size > 400_000
+
+
+def test_no_message_is_blamed_for_a_disk_that_stays_full(sandbox, small_disk):
+    prepare(sandbox, "queue")
+    small_disk.leave(100)  # enough to take messages, too little to store their rows
+    for _ in range(8):  # more often than a message is handed out before it is set aside
+        assert sandbox.run("run", "store", "--instance", "0").returncode == 3
+    small_disk.widen()
+    assert sandbox.run("run", "--until-end").returncode == 0
+    assert_all_is_there_once(sandbox, "queue")

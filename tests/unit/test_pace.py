@@ -1,5 +1,7 @@
+import pytest
+
 from headrace.clock import ManualClock
-from headrace.engine.pace import EPOCH_S, LONGEST_REST_S, Pace
+from headrace.engine.pace import EPOCH_S, LONGEST_REST_S, LONGEST_TICK_S, SHORTEST_TICK_S, Pace, Ticking
 from headrace.engine.tasks import FIRST_BATCH_ROWS
 from headrace.limits import MAX_BATCH_ROWS
 
@@ -54,3 +56,20 @@ def test_rests_lengthen_while_nothing_comes_and_are_short_again_after_work():
     began = clock.now_us()
     pace.rest()
     assert clock.now_us() - began == rests[0]
+
+
+def test_time_is_let_pass_soon_behind_events_and_the_more_seldom_the_less_comes_of_it():
+    clock = ManualClock()
+    ticking = Ticking(clock)
+    pauses = []
+    for _ in range(8):
+        began_ns = clock.monotonic_ns()
+        while not ticking.due:
+            clock.sleep(0.005)
+        pauses.append((clock.monotonic_ns() - began_ns) / 1e9)
+        ticking.ticked(fruitful=False)
+    assert pauses[0] == 0
+    assert pauses[1:] == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.8, LONGEST_TICK_S, LONGEST_TICK_S])
+    ticking.wake()
+    clock.sleep(SHORTEST_TICK_S)
+    assert ticking.due

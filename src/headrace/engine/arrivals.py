@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from headrace.connect.source import Poll
@@ -18,13 +20,14 @@ from headrace.engine.metadata import Metadata
 from headrace.engine.operator import FOREVER_US
 from headrace.engine.packs import Pack
 from headrace.engine.schema import conform
-from headrace.events.batch import DTYPES, ORIGIN, TIME, Batch, Column, ValueType, concat
+from headrace.engine.service_columns import arrived, arriving_at
+from headrace.events.batch import DTYPES, ORIGIN, TIME, Batch, ValueType, concat
 from headrace.events.formats.json import Decoded, JsonDecoder
 from headrace.events.watermark import Judged, Policy, judged
 from headrace.sql.plan import Script, timestamps
 
-#: Columns that the service adds to the events of a hub, as the language's inputs do.
-ENQUEUED, PROCESSED, PARTITION = "EventEnqueuedUtcTime", "EventProcessedUtcTime", "PartitionId"
+#: So few events of all partitions are decoded at once: one call costs as much as a hundred events do.
+_TOGETHER: Final = 1_000
 
 #: What a running job goes by unless its settings say otherwise.
 POLICY: Final = Policy()
@@ -143,33 +146,59 @@ class Arranger:
 
     def arrange(self, polls: Sequence[Poll], now_us: int) -> Arrivals:
         """Decode and time `polls`; events that cannot be are in the result's `rejected`."""
+        # The events of an input are numbered in a row.
+        polls = sorted(polls, key=lambda poll: poll.input)
+        starts = self._numbered(polls)
         by_input: dict[str, list[Batch]] = {}
         pieces: list[Piece] = []
         rejected: list[Rejected] = []
         watermarks_us: list[int | None] = []
-        starts = self._numbered(polls)
-        for number, poll in zip(starts, polls, strict=True):
-            if poll.packed is not None:
-                pieces += _unpacked(poll)
-                watermarks_us.append(None)
-                continue
-            decoded = self._decoded(poll)
-            rejected += [Rejected(number + reject.origin, reject.reason) for reject in decoded.rejects]
-            if decoded.batch.height:
-                described = self._metadata.added(decoded.batch, poll)
-                arrived = _arrived(described, poll, number, now_us)
-                times = self._times(poll, arrived)
-                if poll.arrival_us is None and times is not None:
-                    arrived = _arriving(arrived, times)
-                if self._policy is None:
-                    pieces.append(_piece(poll, arrived, times))
-                else:
-                    batch, refused = self._timed(arrived, times, poll, self._policy)
-                    by_input.setdefault(poll.input, []).append(batch)
-                    rejected += refused
-            watermarks_us.append(self.watermark_us(poll))
+        for group in self._groups(polls):
+            first = starts[len(watermarks_us)]
+            if group[0].packed is not None:
+                pieces += _unpacked(group[0])
+            else:
+                decoded = self._decoded(group)
+                rejected += [Rejected(first + reject.origin, reject.reason) for reject in decoded.rejects]
+                for poll, batch, times in self._arrived(group, first, decoded.batch, now_us):
+                    if self._policy is None:
+                        pieces.append(_piece(poll, batch, times))
+                    else:
+                        timed, refused = self._timed(batch, times, poll, self._policy)
+                        by_input.setdefault(poll.input, []).append(timed)
+                        rejected += refused
+            watermarks_us += map(self.watermark_us, group)
         batches = {name: concat(parts) for name, parts in by_input.items()}
         return Arrivals(batches, rejected, polls, starts, watermarks_us, pieces, now_us)
+
+    def _groups(self, polls: Sequence[Poll]) -> Iterator[list[Poll]]:
+        """Yield the polls of one input together where that is cheaper, else one by one."""
+        if self._metadata.read or sum(len(poll.bodies) for poll in polls) > _TOGETHER:
+            yield from ([poll] for poll in polls)
+            return
+        for _, same in groupby(polls, key=lambda poll: poll.input):
+            group = list(same)
+            yield from [group] if group[0].packed is None else ([poll] for poll in group)
+
+    def _arrived(
+        self, group: Sequence[Poll], first: int, decoded: Batch, now_us: int
+    ) -> Iterator[tuple[Poll, Batch, pl.Series | None]]:
+        """Yield the events of each poll that has any, and what TIMESTAMP BY is for them."""
+        if decoded.height == 0:
+            return
+        batch = arrived(self._metadata.added(decoded, group[0]), group, first, now_us)
+        times = self._times(group[0], batch)
+        if group[0].arrival_us is None and times is not None:
+            batch = arriving_at(batch, times)
+        if len(group) == 1:
+            yield group[0], batch, times
+            return
+        begins = np.cumsum([first, *(len(poll.bodies) for poll in group)])
+        rows = batch.frame.get_column(ORIGIN).to_numpy().searchsorted(begins).tolist()
+        for poll, begin, end in zip(group, rows, rows[1:], strict=False):
+            if begin < end:
+                part = Batch(batch.frame.slice(begin, end - begin), batch.columns)
+                yield poll, part, None if times is None else times.slice(begin, end - begin)
 
     def _numbered(self, polls: Sequence[Poll]) -> list[int]:
         """Return the number of the first event of each poll."""
@@ -186,11 +215,16 @@ class Arranger:
         timestamp = self._timestamps.get(poll.input)
         return None if timestamp is None else event_times(timestamp, batch, self._script)
 
-    def _decoded(self, poll: Poll) -> Decoded:
-        """Return the events of a poll that can be read and fit their CREATE TABLE, and the others."""
-        decoder = self._decoders.setdefault(poll.input, JsonDecoder())
-        decoded = decoder.decode(poll.bodies, poll.joined)
-        table = self._tables.get(poll.input)
+    def _decoded(self, group: Sequence[Poll]) -> Decoded:
+        """Return the events of an input that can be read and fit their CREATE TABLE, and the others."""
+        decoder = self._decoders.setdefault(group[0].input, JsonDecoder())
+        if len(group) == 1:
+            decoded = decoder.decode(group[0].bodies, group[0].joined)
+        else:
+            lines = [poll.joined for poll in group if poll.joined is not None]
+            joined = b"\n".join(lines) if len(lines) == len(group) else None
+            decoded = decoder.decode([body for poll in group for body in poll.bodies], joined)
+        table = self._tables.get(group[0].input)
         if table is None or decoded.batch.height == 0:
             return decoded
         fitting = conform(decoded.batch, table)
@@ -245,46 +279,6 @@ def _judged(batch: Batch, times: pl.Series, policy: Policy, seen_us: int | None)
     return judged(times.to_physical(), batch.frame[TIME].to_physical(), policy, seen_us)
 
 
-def _piece(poll: Poll, arrived: Batch, times: pl.Series | None) -> Piece:
-    frame = arrived.frame if times is None else arrived.frame.with_columns(times.alias(TIME))
-    return Piece(poll, Batch(frame, arrived.columns), arrived.frame[TIME].to_physical())
-
-
-def _arriving(batch: Batch, times: pl.Series) -> Batch:
-    """Return a batch in which events arrive at `times`, and those without one as they do now."""
-    arrival = pl.coalesce(times, TIME).alias(TIME)
-    return Batch(batch.frame.with_columns(arrival), batch.columns)
-
-
-def _arrived(batch: Batch, poll: Poll, first_number: int, now_us: int) -> Batch:
-    """Return the decoded rows with their event's arrival time as TIME and the columns of the service."""
-    processed = pl.lit(now_us, dtype=pl.Int64).cast(DTYPES[ValueType.DATETIME])
-    arrival = processed
-    if poll.arrival_us is not None:
-        arrival = pl.lit(poll.arrival_us.gather(batch.frame[ORIGIN]).cast(DTYPES[ValueType.DATETIME]))
-    frame = batch.frame.with_columns(arrival.alias(TIME), pl.col(ORIGIN) + first_number)
-    batch = Batch(frame, batch.columns)
-    if not poll.leases:
-        batch = _with_default(batch, PROCESSED, ValueType.DATETIME, processed)
-        batch = _with_default(batch, PARTITION, ValueType.BIGINT, pl.lit(poll.partition, dtype=pl.Int64))
-    if poll.arrival_us is None:
-        return batch
-    return _with_default(batch, ENQUEUED, ValueType.DATETIME, pl.col(TIME))
-
-
-def _with_default(batch: Batch, name: str, type_: ValueType, value: pl.Expr) -> Batch:
-    """Return the batch with a column that has `value` where the event itself says nothing."""
-    said = [column.physical(plane) for column in batch.named(name) for plane in column.planes]
-    if said:
-        value = pl.when(pl.all_horizontal(pl.col(said).is_null())).then(value)
-    own = batch.named(name)[0] if said else Column(name, ())
-    if said and not batch.frame.select(value.is_not_null().any()).item():
-        return batch
-    merged = Column(own.name, tuple(dict.fromkeys((*own.planes, type_))), own.open)
-    physical = merged.physical(type_)
-    if type_ in own.planes:
-        value = pl.coalesce(pl.col(physical), value)
-    columns = tuple(merged if column is own else column for column in batch.columns)
-    if own not in batch.columns:
-        columns = (*columns, merged)
-    return Batch(batch.frame.with_columns(value.alias(physical)), columns)
+def _piece(poll: Poll, batch: Batch, times: pl.Series | None) -> Piece:
+    frame = batch.frame if times is None else batch.frame.with_columns(times.alias(TIME))
+    return Piece(poll, Batch(frame, batch.columns), batch.frame[TIME].to_physical())

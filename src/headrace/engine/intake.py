@@ -72,8 +72,8 @@ class Intake:
             if poll.input in self._keepers:
                 self._keepers[poll.input].drop(poll)
 
-    def close(self) -> None:
-        """Give back what was read ahead, and end the threads.
+    def close(self, *, blameless: bool) -> None:
+        """Give back what was read ahead, also what is in hand if no event is to blame, and end the threads.
 
         An error of reading ahead is nobody's now: whoever reads there again meets it.
         """
@@ -84,8 +84,11 @@ class Intake:
                     self._keepers[poll.input].drop(poll)
                     self._competing[poll.input].release(poll)
         self._thread.shutdown()
-        for keeper in self._keepers.values():
+        for name, keeper in self._keepers.items():
             keeper.close()
+            for poll in keeper.held if blameless else ():
+                with contextlib.suppress(HeadraceError):
+                    self._competing[name].release(poll)
 
     def _read(self, rows: int, skipped: Container[Place]) -> Arrivals | None:
         with self._clocks.stage("read"):

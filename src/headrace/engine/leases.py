@@ -34,6 +34,12 @@ class LeaseKeeper:
         with self._lock:
             self._held = [held for held in self._held if held is not poll]
 
+    @property
+    def held(self) -> list[Poll]:
+        """What is in hand."""
+        with self._lock:
+            return list(self._held)
+
     def close(self) -> None:
         """End the thread."""
         self._closed.set()

@@ -34,18 +34,23 @@ _ISO: Final = "%Y-%m-%dT%H:%M:%S%.6f0Z"
 
 
 class Metadata:
-    """Adds the record to the events of inputs, as far as a script reads it."""
+    """Adds the record to the events of inputs, as far as a script reads it; `read` says whether it does."""
 
     def __init__(self, script: Script) -> None:
         parts: tuple[Step | Output, ...] = (*script.steps, *script.outputs)
-        self._read = {name.casefold() for part in parts for name in _properties(part.relation)}
+        self._properties = {name.casefold() for part in parts for name in _properties(part.relation)}
+
+    @property
+    def read(self) -> bool:
+        """Whether the script reads the record at all."""
+        return bool(self._properties)
 
     def added(self, batch: Batch, poll: Poll) -> Batch:
         """Return the events of a poll, numbered from 0 in ORIGIN, with their records."""
-        if not self._read:
+        if not self._properties:
             return batch
         fields = {"EventHub": _places(poll)}
-        if "eventid" in self._read:
+        if "eventid" in self._properties:
             of = f"{poll.identity or poll.input}/{poll.partition}"
             names = [f'"{uuid.uuid5(_EVENT_IDS, f"{of}/{offset}")}"' for offset in poll.offsets]
             fields["EventId"] = pl.Series(names, dtype=pl.String)

@@ -16,6 +16,11 @@ EPOCH_S: Final = 0.1
 SHORTEST_REST_S: Final = 0.0005
 LONGEST_REST_S: Final = 0.02
 
+#: How soon a job that keeps something asks how far time has come where nothing did, and how seldom when
+#: nothing comes of it: a window closes as late.
+SHORTEST_TICK_S: Final = 0.025
+LONGEST_TICK_S: Final = 1.0
+
 
 class Pace:
     """Adapts the rows of a batch to the time that batches take, and rests longer the longer nothing comes."""
@@ -41,3 +46,27 @@ class Pace:
         """Wait a little for events to come."""
         self._clock.sleep(self._rest_s)
         self._rest_s = min(LONGEST_REST_S, self._rest_s * 2)
+
+
+class Ticking:
+    """When to let time pass where nothing comes: soon behind events, the more seldom the less comes of it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._pause_s = SHORTEST_TICK_S
+        self._next_ns = clock.monotonic_ns()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time."""
+        return self._clock.monotonic_ns() >= self._next_ns
+
+    def wake(self) -> None:
+        """Something came, so that time may matter soon."""
+        self._pause_s = SHORTEST_TICK_S
+        self._next_ns = min(self._next_ns, self._clock.monotonic_ns() + int(SHORTEST_TICK_S * 1e9))
+
+    def ticked(self, *, fruitful: bool) -> None:
+        """Time has passed, and something came of it or nothing did."""
+        self._pause_s = SHORTEST_TICK_S if fruitful else min(LONGEST_TICK_S, 2 * self._pause_s)
+        self._next_ns = self._clock.monotonic_ns() + int(self._pause_s * 1e9)

@@ -15,10 +15,10 @@ from typing import Final
 
 from headrace.connect.exchange import EXCHANGE
 from headrace.connect.source import OrderedSource, Poll
-from headrace.errors import HeadraceError, Transient
+from headrace.errors import HeadraceError
 from headrace.limits import STARTS_WITHOUT_PROGRESS
 from headrace.local.namespace import Transaction
-from headrace.local.ownership import Ownership
+from headrace.local.ownership import Owned, Ownership
 from headrace.local.progress import Progress
 from headrace.names import STAGE_MARK
 
@@ -120,7 +120,7 @@ class Tasks:
         task = task_name(source, name, partition)
         try:
             ownership = self._progress.acquire(self._job, task, self._owner)
-        except Transient:
+        except Owned:
             return None
         known = self._progress.positions(self._job, task)
         offset = max(known.get((name, partition), 0), source.begin(partition))
@@ -134,7 +134,7 @@ class Tasks:
         return taken
 
     def _suspected(self, task: Task, events: int) -> bool:
-        """Decide, from how earlier starts ended, whether one of the next `events` of this task kills its reader.
+        """Decide, from how earlier starts ended, whether one of the next `events` kills its reader.
 
         A start counts once there is an event to read: without one it is no sign that nothing was committed.
         """

@@ -1,0 +1,68 @@
+"""What the service adds to events as they arrive: their times, and columns that say where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from headrace.connect.source import Poll
+from headrace.events.batch import DTYPES, ORIGIN, TIME, Batch, Column, ValueType
+
+#: Columns that the service adds to the events of a hub, as the language's inputs do.
+ENQUEUED, PROCESSED, PARTITION = "EventEnqueuedUtcTime", "EventProcessedUtcTime", "PartitionId"
+
+
+def arrived(batch: Batch, polls: Sequence[Poll], first_number: int, now_us: int) -> Batch:
+    """Return the rows of polls of one input with their event's arrival as TIME and the service's columns.
+
+    ORIGIN, which counts the events of all of `polls`, counts from `first_number` then.
+    """
+    origins = batch.frame.get_column(ORIGIN).to_numpy()
+    now = pl.Series([now_us]).cast(DTYPES[ValueType.DATETIME]).new_from_index(0, batch.height)
+    time, added = now, dict[str, tuple[ValueType, pl.Series]]()
+    if not polls[0].leases:
+        added[PROCESSED] = ValueType.DATETIME, now
+        added[PARTITION] = ValueType.BIGINT, _partitions(polls, origins)
+    arrivals_us = [poll.arrival_us.to_numpy() for poll in polls if poll.arrival_us is not None]
+    if arrivals_us:
+        time = pl.Series(np.concatenate(arrivals_us)[origins]).cast(DTYPES[ValueType.DATETIME])
+        added[ENQUEUED] = ValueType.DATETIME, time
+    frame = batch.frame.with_columns(pl.Series(ORIGIN, origins + first_number)).hstack([time.alias(TIME)])
+    batch = Batch(frame, batch.columns)
+    for name, (type_, values) in added.items():
+        batch = _with_default(batch, name, type_, values)
+    return batch
+
+
+def arriving_at(batch: Batch, times: pl.Series) -> Batch:
+    """Return a batch in which events arrive at `times`, and those without one as they do now."""
+    arrival = pl.coalesce(times, TIME).alias(TIME)
+    return Batch(batch.frame.with_columns(arrival), batch.columns)
+
+
+def _partitions(polls: Sequence[Poll], origins: np.ndarray[tuple[int], np.dtype[np.int64]]) -> pl.Series:
+    if len(polls) == 1:
+        return pl.Series([polls[0].partition], dtype=pl.Int64).new_from_index(0, len(origins))
+    of_event = np.repeat([poll.partition for poll in polls], [len(poll.bodies) for poll in polls])
+    return pl.Series(of_event[origins], dtype=pl.Int64)
+
+
+def _with_default(batch: Batch, name: str, type_: ValueType, values: pl.Series) -> Batch:
+    """Return the batch with a column that has `values` where the event itself says nothing."""
+    own = next(iter(batch.named(name)), None)
+    if own is None:  # as nearly always
+        column = Column(name, (type_,))
+        frame = batch.frame.hstack([values.alias(column.physical(type_))])
+        return Batch(frame, (*batch.columns, column))
+    said = [column.physical(plane) for column in batch.named(name) for plane in column.planes]
+    value: pl.Expr = pl.when(pl.all_horizontal(pl.col(said).is_null())).then(values)
+    if not batch.frame.select(value.is_not_null().any()).item():
+        return batch
+    merged = Column(own.name, tuple(dict.fromkeys((*own.planes, type_))), own.open)
+    physical = merged.physical(type_)
+    if type_ in own.planes:
+        value = pl.coalesce(pl.col(physical), value)
+    columns = tuple(merged if column is own else column for column in batch.columns)
+    return Batch(batch.frame.with_columns(value.alias(physical)), columns)
