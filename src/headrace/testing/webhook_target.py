@@ -28,7 +28,7 @@ _STATUS: Final = {"well": 200, "busy": 503, "gone": None, "lost": None, "refused
 _SHARES: Final = (0.90, 0.04, 0.03, 0.03, 0.0, 0.0)
 
 #: What it takes in one request; always the same, as a request that is cut has other keys than a whole one.
-MAX_BYTES: Final = 6_000
+MAX_BYTES: Final = 16_000
 
 
 def moods(seed: int) -> Callable[[], str]:

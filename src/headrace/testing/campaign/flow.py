@@ -1,4 +1,4 @@
-"""How events keep coming: evenly, now and then many at once, and never faster than the jobs can take."""
+"""How events keep coming: evenly, now and then many at once, and few while a job is far behind."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from headrace.testing.campaign.watching import Watch
 _BURST_EVERY_S: Final = 9.0
 _BURST: Final = 1_500
 
-#: None come while the slowest job is so far behind.
-_MOST_BEHIND: Final = 8_000
+#: While the slowest job is so far behind only a few come: the others are to have something to do.
+_MOST_BEHIND: Final = 20_000
+_TRICKLE: Final = 0.2
 
 
 @dataclass(slots=True)
@@ -43,10 +44,9 @@ class Flow:
         """Let through what is due since this was last called."""
         now_ns = self.clock.monotonic_ns()
         passed_s, self._last_ns = (now_ns - self._last_ns) / 1e9, now_ns
-        if self.readings - self.watch.slowest(READINGS) > _MOST_BEHIND:
-            return
-        self._readings += self.rate * passed_s
-        if now_ns >= self._next_burst_ns:
+        behind = self.readings - self.watch.slowest(READINGS) > _MOST_BEHIND
+        self._readings += self.rate * passed_s * (_TRICKLE if behind else 1)
+        if now_ns >= self._next_burst_ns and not behind:
             self._next_burst_ns = now_ns + int(_BURST_EVERY_S * 1e9)
             self._readings += _BURST
         self.run.due(self.readings)

@@ -195,7 +195,7 @@ _ALL: Final = (
     Job(
         "webhook",
         "SELECT id, n, checksum INTO hook FROM readings WHERE n >= 0",
-        [Output("hook", "webhook", ("id",), 'url = "{url}"\nmax_rows = 200')],
+        [Output("hook", "webhook", ("id",), 'url = "{url}"\nmax_rows = 500')],
         _passed,
     ),
     Job(

@@ -20,12 +20,12 @@ from headrace.testing.fleet import Member
 
 #: How likely each kind of strike is. `calm` lets everything run for a while.
 _SHARES: Final = {
-    "instance": 0.46,
+    "instance": 0.44,
     "point": 0.26,
     "publisher": 0.06,
     "supervisor": 0.06,
     "job": 0.05,
-    "zombie": 0.04,
+    "zombie": 0.06,
     "power": 0.02,
     "calm": 0.05,
 }
