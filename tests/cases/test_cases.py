@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from headrace.engine.finite import ARRIVAL
 from headrace.errors import HeadraceError
+from headrace.sql.bind import bind
+from headrace.sql.plan import ColumnRef, Expression, Relation, children, scans
+from headrace.sql.reading import columns_read
 from headrace.testing import check_case, run_case
 from headrace.testing.cases import CUTS
 from headrace.testing.comparing import Comparison
@@ -27,6 +31,38 @@ def cases() -> list[Any]:
 @pytest.mark.parametrize("case", cases())
 def test_a_case_gives_the_rows_or_the_error_that_it_says(case: Mapping[str, Any]) -> None:
     assert "\n".join(map(str, check_case(case))) == ""
+
+
+@pytest.mark.parametrize("case", cases())
+def test_what_a_query_does_not_read_of_its_events_changes_no_row(case: Mapping[str, Any]) -> None:
+    try:
+        plain = run_case(case)
+    except HeadraceError:
+        return
+    functions = case.get("functions", {})
+    aggregates = [name for name, said in functions.items() if said["kind"] == "uda"]
+    others = functions.keys() - set(aggregates)
+    script = bind(
+        case["query"], functions=others, aggregates=aggregates, references=list(case.get("reference", {}))
+    )
+    read = columns_read(script)
+    if read is None:
+        return
+    kept = {ARRIVAL.casefold(), *read, *(name for scan in scans(script) for name in _columns(scan))}
+    inputs = {
+        name: [{key: value for key, value in event.items() if key.casefold() in kept} for event in events]
+        for name, events in case["inputs"].items()
+    }
+    same = Comparison(ordered=True)
+    found = run_case({**case, "inputs": inputs})
+    assert [same.differences(output, plain[output], found[output]) for output in plain] == [[]] * len(plain)
+
+
+def _columns(node: Expression | Relation) -> Iterator[str]:
+    if isinstance(node, ColumnRef):
+        yield node.name.casefold()
+    for child in children(node):
+        yield from _columns(child)
 
 
 @pytest.mark.parametrize("way", WAYS)

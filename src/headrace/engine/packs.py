@@ -20,17 +20,19 @@ UNNAMED = -1
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """Rows of the partition `place`; behind them nothing is earlier than `frontier_us`, if that is known."""
+    """Rows of the partition `place`; behind them nothing is earlier than `frontier_us`, if that is known.
+
+    They have TIME, and of their event only that it cannot be named.
+    """
 
     place: int
     batch: Batch | None
     frontier_us: int | None
 
     def encoded(self) -> bytes:
-        """Return the pack as the body of an event; which event a row comes from is left out."""
-        rows = None if self.batch is None else Batch(self.batch.frame.drop(ORIGIN), self.batch.columns)
-        content = encode({"place": self.place, "rows": rows, "frontier_us": self.frontier_us})
-        return pack(0 if rows is None else rows.height, content)
+        """Return the pack as the body of an event."""
+        content = encode({"place": self.place, "rows": self.batch, "frontier_us": self.frontier_us})
+        return pack(0 if self.batch is None else self.batch.height, content)
 
     @classmethod
     def decoded(cls, body: bytes) -> Pack:

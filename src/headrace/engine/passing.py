@@ -24,13 +24,14 @@ from headrace.engine.program import Results
 from headrace.engine.spreading import partitions_of
 from headrace.engine.stateful import STATE_TASK, StatefulTask
 from headrace.engine.tasks import Place
-from headrace.events.batch import TIME, Batch
+from headrace.events.batch import TIME, Batch, Column
 from headrace.limits import MAX_BATCH_ROWS, MAX_EVENT_BYTES, MAX_WAITING_ROWS
 from headrace.local.namespace import Namespace, Transaction
 from headrace.local.progress import Progress
 from headrace.names import stage_name
 from headrace.sql.partitioning import Repartition
 from headrace.sql.plan import ColumnRef, Output, Script, scans
+from headrace.sql.reading import columns_read, own_name
 
 _PARTITION: Final = "@partition"
 
@@ -76,6 +77,7 @@ class Passing:
     def __init__(self, stage: Stage, progress: Progress, namespace: Namespace) -> None:
         self._stage, self._progress, self._namespace = stage, progress, namespace
         self._keys = tuple(ColumnRef(key) for key in stage.repartition.keys)
+        self._read = columns_read(stage.script)
         self._lines: dict[str, Delivery] = {}
         self._told_us: dict[str, int] = {}
         self._leads: dict[str, _Lead] = {}
@@ -104,10 +106,15 @@ class Passing:
         """Return the rows of each partition that has some."""
         keys = evaluate(self._keys, batch, self._stage.script.text)
         numbers = partitions_of(keys, batch.height, self._stage.repartition.count)
-        frames = batch.frame.with_columns(numbers.alias(_PARTITION)).partition_by(
+        columns = tuple(column for column in batch.columns if self._is_read(column))
+        names = [TIME, *(name for column in columns for name in column.physicals)]
+        frames = batch.frame.select(*names, numbers.alias(_PARTITION)).partition_by(
             _PARTITION, as_dict=True, include_key=False, maintain_order=True
         )
-        return {int(partition): Batch(frame, batch.columns) for (partition,), frame in frames.items()}
+        return {int(partition): Batch(frame, columns) for (partition,), frame in frames.items()}
+
+    def _is_read(self, column: Column) -> bool:
+        return self._read is None or own_name(column.name) in self._read
 
     # --- lines --------------------------------------------------------------------------------------------
 
