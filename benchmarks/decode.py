@@ -1,32 +1,56 @@
-"""How fast JSON is decoded strictly, beside a bare Polars reader of the same bytes in the same run.
+"""How fast JSON is decoded strictly and encoded, beside bare Polars over the same bytes in the same run.
 
     python -m benchmarks.decode
 
-The bare reader is told the schema and loses data silently (see the tests of the proof): it is the yardstick,
-not a rival. Figures are medians of wall time; what carries over from machine to machine is the ratio. The
-second ratio is that of processor time, which a busy machine disturbs less.
+The bare reader is told the schema and loses data silently (see the tests of the proof), and the bare writer
+knows neither open columns nor datetimes of the language: they are the yardstick, not rivals. Ratios are our
+time over theirs, medians of rounds in which both take turns; what carries over from machine to machine is
+the ratio. The second is that of processor time, which a busy machine disturbs less.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import statistics
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
-from headrace.events.batch import Batch
-from headrace.events.formats.json import JsonDecoder, encode_lines, from_rows
+from headrace.events.batch import ORIGIN, Batch, ValueType
+from headrace.events.formats.json import JsonDecoder, encode_block
 
-REPEATS = 3
+REPEATS = 7
 LATENCY_REPEATS = 200
 SMALL = (1, 10, 100)
 LARGE = (10_000, 100_000)
+
+#: What stands behind a value and behind a key: as most programs write it, and as Python does by default.
+COMPACT: Final = (",", ":")
+SPACED: Final = (", ", ": ")
+
+DAY: Final = datetime(2024, 5, 1)
+
+
+def bid(random_: random.Random, number: int) -> dict[str, Any]:
+    """An event of about 220 bytes: a bid as in the Nexmark benchmark."""
+    item = "".join(random_.choices("abcdefghij_", k=12))
+    seconds = number // 1_000
+    return {
+        "auction": 1_000 + random_.randrange(10_000),
+        "bidder": 1_000 + random_.randrange(10_000),
+        "price": random_.randrange(10**7),
+        "channel": random_.choice(["Google", "Apple", "Baidu", f"channel-{number % 1_000}"]),
+        "url": f"https://www.nexmark.com/{item}/item.htm?query=1",
+        "dateTime": f"2024-05-01 12:{seconds // 60:02d}:{seconds % 60:02d}.{number % 1_000:03d}",
+        "extra": "".join(random_.choices("abcdefghijklmnop", k=50)),
+    }
 
 
 def reading(random_: random.Random, number: int) -> dict[str, Any]:
@@ -94,67 +118,97 @@ def bare_schema(bodies: Iterable[bytes]) -> dict[str, pl.DataType]:
 
 
 @dataclass(frozen=True)
-class Taken:
-    """Medians of the wall and processor time of a call."""
+class Beside:
+    """Two calls that took turns: the median wall time of each, and the medians of the ratios of a round."""
 
-    wall_s: float
-    cpu_s: float
-
-
-def taken(run: Callable[[], object], repeats: int) -> Taken:
-    walls, cpus = [], []
-    for _ in range(repeats):
-        wall, cpu = time.perf_counter(), time.process_time()
-        run()
-        walls.append(time.perf_counter() - wall)
-        cpus.append(time.process_time() - cpu)
-    return Taken(statistics.median(walls), statistics.median(cpus))
+    ours_s: float
+    bare_s: float
+    wall_ratio: float
+    cpu_ratio: float
 
 
-def bodies_of(make: Callable[[random.Random, int], dict[str, Any]], count: int) -> list[bytes]:
+def beside(ours: Callable[[], object], bare: Callable[[], object], repeats: int) -> Beside:
+    rounds = [(*taken(bare), *taken(ours)) for _ in range(repeats)]
+    return Beside(
+        statistics.median(ours_s for _, _, ours_s, _ in rounds),
+        statistics.median(bare_s for bare_s, *_ in rounds),
+        statistics.median(ours_s / bare_s for bare_s, _, ours_s, _ in rounds),
+        statistics.median(ours_cpu_s / bare_cpu_s for _, bare_cpu_s, _, ours_cpu_s in rounds),
+    )
+
+
+def taken(run: Callable[[], object]) -> tuple[float, float]:
+    """Return the wall and processor time of a call."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    run()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def bodies_of(
+    make: Callable[[random.Random, int], dict[str, Any]],
+    count: int,
+    separators: tuple[str, str] = COMPACT,
+) -> list[bytes]:
     random_ = random.Random(count)
-    return [json.dumps(make(random_, number), separators=(",", ":")).encode() for number in range(count)]
+    return [json.dumps(make(random_, number), separators=separators).encode() for number in range(count)]
+
+
+def report(name: str, count: int, size_bytes: int, found: Beside) -> None:
+    rates = f"{count / found.ours_s / 1e6:>12.2f}{count / found.bare_s / 1e6:>10.2f}"
+    print(f"{name:30}{count:>9}{size_bytes:>7}{rates}{found.wall_ratio:>7.2f}{found.cpu_ratio:>11.2f}")
 
 
 def throughput() -> None:
     heads = f"{'strict M/s':>12}{'bare M/s':>10}{'ratio':>7}{'cpu ratio':>11}"
-    print(f"{'events':20}{'batch':>9}{'bytes':>7}{heads}")
-    for make in (reading, reading_with_nulls, whole_numbers, paper, nested):
-        for size in LARGE:
+    print(f"{'decoding':30}{'batch':>9}{'bytes':>7}{heads}")
+    for make in (bid, reading, reading_with_nulls, whole_numbers, paper, nested):
+        for size, separators in ((LARGE[0], COMPACT), (LARGE[1], COMPACT), (LARGE[1], SPACED)):
             count = size // 4 if make is paper else size
-            bodies = bodies_of(make, count)
+            bodies = bodies_of(make, count, separators)
             joined = b"\n".join(bodies)
             decoder, schema = JsonDecoder(), bare_schema(bodies[:100])
             assert decoder.decode(bodies, joined).batch.height == count
-            strict = taken(partial(decoder.decode, bodies, joined), REPEATS)
-            bare = taken(partial(pl.read_ndjson, joined, schema=schema), REPEATS)
-            rates = f"{count / strict.wall_s / 1e6:>12.2f}{count / bare.wall_s / 1e6:>10.2f}"
-            ratios = f"{bare.wall_s / strict.wall_s:>7.2f}{bare.cpu_s / strict.cpu_s:>11.2f}"
-            print(f"{make.__name__:20}{count:>9}{len(joined) // count:>7}{rates}{ratios}")
+            decode = partial(decoder.decode, bodies, joined)
+            found = beside(decode, partial(pl.read_ndjson, joined, schema=schema), REPEATS)
+            name = make.__name__ + (" spaced" if separators is SPACED else "")
+            report(name, count, len(joined) // count, found)
 
 
 def latency() -> None:
-    print(f"\n{'small batches':20}{'batch':>9}{'strict us':>12}{'bare us':>10}")
-    for make in (reading, nested):
+    print(f"\n{'small batches':30}{'batch':>9}{'strict us':>12}{'bare us':>10}")
+    for make in (bid, reading, nested):
         for count in SMALL:
             bodies = bodies_of(make, count)
             joined = b"\n".join(bodies)
             decoder, schema = JsonDecoder(), bare_schema(bodies)
-            decoder.decode(bodies, joined)
-            strict = taken(partial(decoder.decode, bodies, joined), LATENCY_REPEATS).wall_s
-            bare = taken(partial(pl.read_ndjson, joined, schema=schema), LATENCY_REPEATS).wall_s
-            print(f"{make.__name__:20}{count:>9}{strict * 1e6:>12.0f}{bare * 1e6:>10.0f}")
+            decode = partial(decoder.decode, bodies, joined)
+            found = beside(decode, partial(pl.read_ndjson, joined, schema=schema), LATENCY_REPEATS)
+            print(f"{make.__name__:30}{count:>9}{found.ours_s * 1e6:>12.0f}{found.bare_s * 1e6:>10.0f}")
 
 
 def encoding() -> None:
-    print(f"\n{'encoding':20}{'batch':>9}{'M rows/s':>12}")
-    random_ = random.Random(1)
-    plain = from_rows([dict(list(reading(random_, number).items())[:5]) for number in range(LARGE[1])])
-    records = from_rows([nested(random_, number) for number in range(LARGE[0])])
-    opened = Batch(plain.frame, tuple(replace(column, open=True) for column in plain.columns))
-    for name, batch in (("5 plain columns", plain), ("5 open columns", opened), ("nested", records)):
-        rate = batch.height / taken(partial(encode_lines, batch), REPEATS).wall_s / 1e6
-        print(f"{name:20}{batch.height:>9}{rate:>12.2f}")
+    heads = f"{'ours M/s':>12}{'bare M/s':>10}{'ratio':>7}{'cpu ratio':>11}"
+    print(f"\n{'encoding':30}{'batch':>9}{'bytes':>7}{heads}")
+    count = LARGE[1]
+    for make in (bid, reading, reading_with_nulls, nested):
+        batch = JsonDecoder().decode(bodies_of(make, count)).batch
+        opened = Batch(batch.frame, tuple(replace(column, open=True) for column in batch.columns))
+        encodings = [("", batch), (" open", opened)]
+        if make is bid:
+            times = pl.datetime_range(DAY, DAY + (count - 1) * timedelta(milliseconds=1), "1ms", eager=True)
+            encodings.append((" and a datetime", batch.with_column("at", {ValueType.DATETIME: times})))
+        for what, each in encodings:
+            bare = each.frame.drop(ORIGIN)
+            found = beside(partial(encode_block, each), partial(write_bare, bare), REPEATS)
+            report(make.__name__ + what, count, len(encode_block(each)[0]) // count, found)
+
+
+def write_bare(frame: pl.DataFrame) -> bytes:
+    """Return the lines of a frame by Polars; a datetime in our layout, which itself is costly."""
+    times = frame.select(pl.col(pl.Datetime).dt.to_string("%Y-%m-%dT%H:%M:%S%.6f0Z"))
+    lines = io.BytesIO()
+    frame.with_columns(times.get_columns()).write_ndjson(lines)
+    return lines.getvalue()
 
 
 if __name__ == "__main__":

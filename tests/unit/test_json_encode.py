@@ -7,12 +7,15 @@ import random
 import struct
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
+from unittest import mock
 
 import polars as pl
 import pytest
 
 from headrace.events.batch import HIDDEN, ORIGIN, Batch, Column, ValueType
-from headrace.events.formats.json import JsonDecoder, encode_lines, encode_rows, from_rows
+from headrace.events.formats import json_encode
+from headrace.events.formats.json import JsonDecoder, encode_block, encode_lines, encode_rows, from_rows
 
 
 def encoded(batch: Batch) -> list[str]:
@@ -32,7 +35,9 @@ def test_a_named_column_is_null_and_an_open_one_is_left_out() -> None:
 
 
 def test_each_value_is_written_from_the_plane_that_holds_it() -> None:
-    mixed = [{"x": 1}, {"x": 1.0}, {"x": "1"}, {"x": True}, {"x": {"y": 1.0}}, {"x": [1, None]}, {"x": None}]
+    mixed: list[dict[str, Any]] = [
+        {"x": 1}, {"x": 1.0}, {"x": "1"}, {"x": True}, {"x": {"y": 1.0}}, {"x": [1, None]}, {"x": None},
+    ]  # fmt: skip
     batch = from_rows([*mixed, {"x": datetime(2024, 5, 1, 12, 0, 0, 123456)}])
     assert encoded(batch) == [
         '{"x":1}', '{"x":1.0}', '{"x":"1"}', '{"x":true}', '{"x":{"y":1.0}}', '{"x":[1,null]}', '{"x":null}',
@@ -98,6 +103,46 @@ def test_rows_whose_columns_are_null_throughout_are_as_many_texts(height: int) -
     batch = Batch(pl.DataFrame({ORIGIN: range(height)}), (Column("a", ()), Column("b", ())))
     assert encoded(batch) == ['{"a":null,"b":null}'] * height
     assert encode_lines(batch).count(b"\n") == max(0, height - 1)
+
+
+PLAIN_ROWS: list[dict[str, Any]] = [
+    {
+        "i": -(2**63), "f": 1e300, "s": "a\u2028\x00\n\"é😀", "b": True, 'na"me\n': 1,
+        "t": datetime(1, 1, 1), "whole": 2.0, "sometimes": None,
+    },
+    {
+        "i": None, "f": -0.0, "s": "", "b": None, 'na"me\n': None,
+        "t": datetime(9999, 12, 31, 23, 59, 59, 999999), "whole": -1e16, "sometimes": 5,
+    },
+]  # fmt: skip
+
+
+def test_lines_written_at_once_are_the_rows() -> None:
+    """Plain columns take a way of their own, by Polars; so do open ones that are NULL in no row."""
+    many: list[dict[str, Any]] = [{"f": float(n) / 7, "n": n} for n in range(3000)]
+    for plain in (PLAIN_ROWS, PLAIN_ROWS[:1], many):
+        batch = from_rows(plain)
+        for each in (batch, opened(batch)):
+            texts = encoded(each)
+            assert encode_lines(each) == "\n".join(texts).encode()
+            assert all(set(json.loads(text)) <= set(plain[0]) for text in texts)
+    no_number = Batch(
+        pl.DataFrame({"float:f": [float("nan"), float("inf"), None]}), (Column("f", (ValueType.FLOAT,)),)
+    )
+    assert encode_lines(no_number) == b'{"f":null}\n{"f":null}\n{"f":null}'
+
+
+def test_a_block_names_the_rows_that_are_too_large_for_an_event() -> None:
+    batch = from_rows([{"a": "x" * size} for size in (1, 13, 12, 20, 0)])
+    assert encode_block(batch) == (encode_lines(batch), {})
+    with mock.patch.object(json_encode, "MAX_EVENT_BYTES", 20):
+        block, failures = encode_block(batch)
+        assert block == encode_lines(batch)
+        assert failures == {
+            1: "the row has 21 bytes, more than the 20 of one event",
+            3: "the row has 28 bytes, more than the 20 of one event",
+        }
+    assert encode_block(from_rows([])) == (b"", {})
 
 
 def test_rows_are_separated_by_newlines() -> None:

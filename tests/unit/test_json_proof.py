@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from unittest import mock
 
@@ -12,7 +13,9 @@ import pytest
 from headrace.events.batch import ORIGIN, Batch
 from headrace.events.formats import json_decode, json_proof
 from headrace.events.formats.json import Decoded, JsonDecoder
-from headrace.events.formats.json_lines import Lines, escaped_quotes, nesting, positions
+from headrace.events.formats.json_keys import Keys
+from headrace.events.formats.json_lines import Lines, escaped_quotes, nesting
+from headrace.limits import MAX_EVENT_BYTES
 
 #: What both fast readers have learned before they see a loss.
 PLAIN = [f'{{"i":{n},"f":{n}.5,"s":"text {n}","b":true,"o":null}}'.encode() for n in range(40)]
@@ -136,6 +139,102 @@ def test_a_key_hidden_by_white_space_does_not_balance_one_that_vanishes() -> Non
     assert row(decoded.batch, 8) == {"text:new": "x"}
 
 
+def test_a_text_that_begins_with_a_colon_does_not_hide_a_loss() -> None:
+    """Its opening quote looks like the end of a key, and so makes up for keys that white space hides."""
+    plain = [b'{"i":%d,"s":"x","t":"y"}' % n for n in range(40)]
+    decoded = decoded_beside(plain, b'{"s":":","t":5,"i" :5,"u" :6}', b'{"s":":","i" :1,"i" :2}')
+    assert row(decoded.batch, 7) == {"text:s": ":", "bigint:t": 5, "bigint:i": 5, "bigint:u": 6}
+    assert [(reject.origin, reject.reason) for reject in decoded.rejects] == [(8, "duplicate key 'i'")]
+    with mock.patch.object(json_decode, "_TYPED_LINES", 10**9):
+        assert [reject.origin for reject in decoded_beside(NESTED, b'{"s":":","i" :1,"i" :2}').rejects] == [7]
+
+
+def test_strings_in_arrays_do_not_make_up_for_numbers_that_turn_into_text() -> None:
+    decoded = decoded_beside(PLAIN, b'{"s":["x","y"]}', b'{"s":5}', b'{"s":{"o":null}}')
+    assert [row(decoded.batch, origin) for origin in (7, 8, 9)] == [
+        {"array:s": '["x","y"]'}, {"bigint:s": 5}, {"record:s": '{"o":null}'},
+    ]  # fmt: skip
+
+
+def test_nulls_in_an_unknown_array_do_not_make_up_for_an_unknown_key() -> None:
+    decoded = decoded_beside(PLAIN, b'{"new":[null,null]}', b'{"new":1}')
+    assert [row(decoded.batch, origin) for origin in (7, 8)] == [
+        {"array:new": "[null,null]"}, {"bigint:new": 1},
+    ]  # fmt: skip
+
+
+def test_a_number_behind_much_white_space_is_read_as_it_stands() -> None:
+    bodies = [b'{"f":%s%s}' % (b" " * gap, number) for gap in range(20) for number in (b"1", b"1.0")]
+    batch = decoded_beside(PLAIN, *bodies).batch
+    cells = [row(batch, 7 + n) for n in range(len(bodies))]
+    assert cells == [{"bigint:f": 1}, {"float:f": 1.0}] * 20
+
+
+@pytest.mark.parametrize("share", [0.01, 1.0])
+def test_points_of_unknown_keys_do_not_make_up_for_integers(share: float) -> None:
+    with mock.patch.object(json_proof, "_MANY", share):
+        decoded = decoded_beside(PLAIN, b'{"f":7}', b'{"new":1.5}', b'{"f":2.0}')
+    assert [row(decoded.batch, origin) for origin in (7, 8, 9)] == [
+        {"bigint:f": 7}, {"float:new": 1.5}, {"float:f": 2.0},
+    ]  # fmt: skip
+
+
+#: Lines that are no object, or not one.
+NO_OBJECT = [
+    b"[]", b'[{"i":1}]', b"null", b"5", b'"{}"', b"true", b'{"i":1}{"i":2}', b'{"i":1} {"i":2}', b'{"i":1},',
+    b'{"i":1}x', b'x{"i":1}', b'\xef\xbb\xbf{"i":1}', b'{"i":1}\x00', b"\x0b", b"\xa0", b'{"i":1', b"{}{}",
+    b'{"i":' + b"[" * 2_000 + b"]" * 2_000 + b"}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", NO_OBJECT, ids=lambda line: repr(line[:20]))
+def test_the_typed_reader_refuses_a_line_that_is_not_one_object(line: bytes) -> None:
+    """So as many rows as lines prove that each line is one object, without a look at them."""
+    schema = {"i": pl.Int64(), "s": pl.String()}
+    for lines in ([line], [*PLAIN, line], [line, *PLAIN], [*PLAIN, line, *PLAIN]):
+        with pytest.raises(pl.exceptions.PolarsError):
+            pl.read_ndjson(b"\n".join(lines), schema=schema)
+
+
+@pytest.mark.parametrize("line", [b"", b" ", b"\t\r "])
+def test_the_typed_reader_makes_no_row_of_a_blank_line(line: bytes) -> None:
+    for lines in ([line], [*PLAIN, line], [line, *PLAIN], [*PLAIN, line, *PLAIN]):
+        frame = pl.read_ndjson(b"\n".join(lines), schema={"i": pl.Int64()})
+        assert frame.height == len(lines) - 1
+    assert [reject.origin for reject in decoded_beside(PLAIN, line).rejects] == [7]
+
+
+def test_bodies_that_are_not_a_line_each_are_told_apart_after_plain_ones() -> None:
+    decoder = JsonDecoder()
+    decoder.decode(PLAIN)
+    decoded = decoder.decode([*PLAIN, b'{"i":1}\n{"i":2}', b"", b'{"i":3}'])
+    assert decoded.batch.frame[ORIGIN].to_list()[-3:] == [40, 40, 42]
+    assert [reject.origin for reject in decoded.rejects] == [41]
+
+
+def test_the_limits_of_an_event_hold_for_the_typed_reader() -> None:
+    decoder = JsonDecoder()
+    decoder.decode(PLAIN)
+    deep = b'{"i":1,"s":' + b"[" * 200 + b"]" * 200 + b"}"
+    long = b'{"i":1,"s":"' + b"x" * MAX_EVENT_BYTES + b'"}'
+    decoded = decoder.decode([*PLAIN, deep, long, *PLAIN])
+    assert [reject.origin for reject in decoded.rejects] == [40, 41]
+    assert decoded.batch.height == 2 * len(PLAIN)
+
+
+def test_plain_lines_are_not_looked_at_one_by_one() -> None:
+    decoder = JsonDecoder()
+    expected = decoder.decode(PLAIN).batch
+    with (
+        mock.patch.object(json_decode, "unpack", side_effect=AssertionError),
+        mock.patch.object(Keys, "of", side_effect=AssertionError),
+    ):
+        for separators in ((",", ":"), (", ", ": "), (" , ", " : ")):
+            spaced = [json.dumps(json.loads(line), separators=separators).encode() for line in PLAIN]
+            decoded = decoder.decode(spaced, b"\n".join(spaced))
+            assert decoded.batch.frame.equals(expected.frame)
+
+
 def test_text_that_looks_like_keys_and_nulls_is_text() -> None:
     tricky = [
         rb'{"s":"\":null, \"i\":1"}',
@@ -176,8 +275,7 @@ def test_a_line_with_whole_numbers_of_both_kinds_goes_to_an_exact_reader() -> No
 @pytest.mark.parametrize("run", range(1, 12))
 def test_a_quote_is_escaped_by_an_odd_number_of_backslashes(run: int) -> None:
     buffer = np.frombuffer(b'{"' + b"\\" * run + b'" "}', np.uint8)
-    escaped = escaped_quotes(buffer, positions(buffer, ord("\\")))
-    assert escaped.tolist() == ([2 + run] if run % 2 else [])
+    assert escaped_quotes(buffer).tolist() == ([2 + run] if run % 2 else [])
 
 
 def test_nesting_is_counted_without_recursion_and_outside_strings() -> None:

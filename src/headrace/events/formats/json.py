@@ -2,13 +2,14 @@
 
 from headrace.events.formats.json_bodies import objects_of
 from headrace.events.formats.json_decode import Decoded, JsonDecoder, Reject
-from headrace.events.formats.json_encode import encode_lines, encode_rows
+from headrace.events.formats.json_encode import encode_block, encode_lines, encode_rows
 from headrace.events.formats.json_rows import from_rows, rows
 
 __all__ = [
     "Decoded",
     "JsonDecoder",
     "Reject",
+    "encode_block",
     "encode_lines",
     "encode_rows",
     "from_rows",

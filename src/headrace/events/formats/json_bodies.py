@@ -38,6 +38,12 @@ class Objects:
     loose: list[int]
     rejects: dict[int, str]
 
+    @classmethod
+    def on_lines(cls, lines: Lines, left: Positions) -> Objects:
+        """Return the objects of `lines`, each one, of which `left` are to be read."""
+        objects = cls(LineTexts(lines), np.arange(lines.count), lines.only(left), left, [], {})
+        return _without_deep_lines(objects)
+
     def beside(self, rejects: Mapping[int, str]) -> Positions:
         """Return the numbers of all objects in bodies that are rejected, good ones too."""
         if not rejects or len(self.texts) == len(set(self.owners.tolist())):
@@ -45,12 +51,19 @@ class Objects:
         return np.flatnonzero(np.isin(self.owners, list(rejects)))
 
 
+def lines_of(bodies: Sequence[bytes], joined: bytes | None) -> Lines | None:
+    """Return bodies as lines, unseen; None when they are not a line each, or one is too long."""
+    lines = Lines(b"\n".join(bodies) if joined is None else joined, len(bodies))
+    if joined is None and len(lines.ends) != lines.count:
+        return None
+    return lines if lines.none_longer_than(MAX_EVENT_BYTES) else None
+
+
 def unpack(bodies: Sequence[bytes], joined: bytes | None) -> Objects:
     """Find the objects in `bodies`: at once when each body is plainly one, else body by body."""
     lines = Lines.of(bodies, joined)
-    every = np.arange(len(bodies))
     if lines.look_like_objects():
-        return _without_deep_lines(Objects(LineTexts(lines), every, lines, every, [], {}))
+        return Objects.on_lines(lines, np.arange(lines.count))
     texts: list[bytes] = []
     owners: list[int] = []
     rejects: dict[int, str] = {}

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
 from itertools import groupby
 from typing import Final
 
 import msgspec
+import numpy as np
 import polars as pl
 
 from headrace.events.batch import HIDDEN, Batch, Column, ValueType
 from headrace.events.formats.json_exact import NESTED
+from headrace.events.formats.json_lines import Lines
+from headrace.limits import MAX_EVENT_BYTES
 
 #: ISO 8601 with the seven fractional digits of the language; planes hold six, hence the zero.
 _DATETIME: Final = "%Y-%m-%dT%H:%M:%S%.6f0Z"
@@ -23,32 +29,81 @@ def encode_rows(batch: Batch, columns: Sequence[Column] | None = None) -> pl.Ser
     has a fraction or an exponent, so that it is a float again when read. `columns` chooses what is written,
     by default all but hidden ones.
     """
-    chosen = batch.columns if columns is None else columns
-    members = list(_members([column for column in chosen if not column.name.startswith(HIDDEN)]))
+    members = list(_members(batch.frame, _shown(batch.columns if columns is None else columns)))
     if not members:
         return pl.repeat("{}", batch.height, eager=True).alias("json")
-    fields = pl.concat_str(members, separator=",", ignore_nulls=True)
-    texts = batch.frame.select(pl.concat_str(pl.lit("{"), fields, pl.lit("}")).alias("json")).to_series()
+    if len(members) == 1 and isinstance(members[0], _Record):
+        whole = members[0].text
+    else:
+        texts = [member.inside if isinstance(member, _Record) else member for member in members]
+        fields = pl.concat_str(texts, separator=",", ignore_nulls=True)
+        whole = pl.concat_str(pl.lit("{"), fields, pl.lit("}"))
+    rows = batch.frame.select(whole.alias("json")).to_series()
     # Where every column is NULL in all rows, Polars makes one text for them all.
-    return texts if len(texts) == batch.height else texts.new_from_index(0, batch.height)
+    return rows if len(rows) == batch.height else rows.new_from_index(0, batch.height)
 
 
 def encode_lines(batch: Batch) -> bytes:
     """Return the JSON object of each row, separated by newlines."""
-    return str(encode_rows(batch).str.join("\n").item()).encode() if batch.height else b""
+    columns = _shown(batch.columns)
+    if not batch.height:
+        return b""
+    if not columns or not all(_is_plain(batch.frame, column) for column in columns):
+        return bytes(encode_rows(batch).str.join("\n").cast(pl.Binary).item())
+    lines = BytesIO()
+    batch.frame.select(_scalar(column, column.planes[0]) for column in columns).write_ndjson(lines)
+    lines.truncate(lines.tell() - 1)
+    return lines.getvalue()
 
 
-def _members(columns: Sequence[Column]) -> Iterator[pl.Expr]:
-    """Yield texts ``"name":value``, NULL where to leave out; neighbours that need no care make one text."""
-    for plain, run in groupby(columns, key=_is_plain):
+def encode_block(batch: Batch) -> tuple[bytes, dict[int, str]]:
+    """Return what `encode_lines` does, and the rows that are too large for an event, by index, with why."""
+    block = encode_lines(batch)
+    lines = Lines(block, batch.height)
+    if lines.none_longer_than(MAX_EVENT_BYTES):
+        return block, {}
+    sizes = lines.ends - lines.starts
+    return block, {
+        int(row): f"the row has {sizes[row]:,} bytes, more than the {MAX_EVENT_BYTES:,} of one event"
+        for row in np.flatnonzero(sizes > MAX_EVENT_BYTES)
+    }
+
+
+def _shown(columns: Sequence[Column]) -> list[Column]:
+    return [column for column in columns if not column.name.startswith(HIDDEN)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """The members of plain columns, which Polars writes as one object."""
+
+    scalars: Sequence[pl.Expr]
+
+    @property
+    def text(self) -> pl.Expr:
+        """The object."""
+        return pl.struct(self.scalars).struct.json_encode()
+
+    @property
+    def inside(self) -> pl.Expr:
+        """The object without its braces."""
+        return self.text.str.strip_prefix("{").str.strip_suffix("}")
+
+
+def _members(frame: pl.DataFrame, columns: Sequence[Column]) -> Iterator[_Record | pl.Expr]:
+    """Yield records of neighbouring plain columns, and texts ``"name":value``, NULL where to leave out."""
+    for plain, run in groupby(columns, key=partial(_is_plain, frame)):
         if plain:
-            yield _inside(pl.struct(_scalar(column, column.planes[0]) for column in run))
+            yield _Record([_scalar(column, column.planes[0]) for column in run])
         else:
             yield from map(_member, run)
 
 
-def _is_plain(column: Column) -> bool:
-    return not column.open and len(column.planes) == 1 and column.planes[0] not in NESTED
+def _is_plain(frame: pl.DataFrame, column: Column) -> bool:
+    """Whether each row has the column, with a scalar of one type or null: then Polars writes it right."""
+    if len(column.planes) != 1 or column.planes[0] in NESTED:
+        return False
+    return not column.open or frame[column.physicals[0]].null_count() == 0
 
 
 def _member(column: Column) -> pl.Expr:
@@ -63,12 +118,7 @@ def _member_of(column: Column, plane: ValueType, key: str) -> pl.Expr:
     if plane in NESTED:
         # A line break in valid JSON is white space; in a line of JSON it would end the line.
         return pl.concat_str(pl.lit(key), values.str.replace_all("\n", " ", literal=True))
-    return pl.when(values.is_not_null()).then(_inside(pl.struct(_scalar(column, plane))))
-
-
-def _inside(record: pl.Expr) -> pl.Expr:
-    """Return the members of a struct of scalars as text, without the braces."""
-    return record.struct.json_encode().str.strip_prefix("{").str.strip_suffix("}")
+    return pl.when(values.is_not_null()).then(_Record([_scalar(column, plane)]).inside)
 
 
 def _scalar(column: Column, plane: ValueType) -> pl.Expr:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, overload
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from headrace.events.formats.json_bits import Bits, bits_of, odd_up_to
 from headrace.limits import MAX_EVENT_BYTES, MAX_JSON_DEPTH
 
 Positions = NDArray[np.int64]
@@ -31,40 +33,57 @@ class BadEvent(ValueError):
     """A body that is not what it should be; `str(error)` is the reason of its Reject."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Lines:
-    """Texts joined by newlines; `ends` is the position after each.
+    """`count` texts joined by newlines; what costs a pass over them is found when it is first asked for.
 
-    `cut_at_newlines` says that every newline is known to end a line.
+    `lengths` is that of each text where a newline may stand within one, None where each ends a text.
     """
 
     joined: bytes
-    buffer: Bytes
-    ends: Positions
-    cut_at_newlines: bool = False
+    count: int
+    lengths: Positions | None = None
 
     @classmethod
     def of(cls, texts: Sequence[bytes | msgspec.Raw], joined: bytes | None = None) -> Lines:
         """Return `texts` as lines; `joined` is what they make, separated by newlines, if that is at hand."""
         if joined is not None:
-            buffer = np.frombuffer(joined, np.uint8)
-            ends = np.append(positions(buffer, _NEWLINE), len(joined))
-            if len(ends) == len(texts):  # then no text is touched, which would cost as much as finding ends
-                return cls(joined, buffer, ends, cut_at_newlines=True)
-        joined = b"\n".join(texts)
-        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-        return cls(joined, np.frombuffer(joined, np.uint8), np.cumsum(lengths + 1) - 1)
+            lines = cls(joined, len(texts))
+            if len(lines.ends) == len(texts):  # then no text is touched, which would cost as much as that
+                return lines
+        return cls(b"\n".join(texts), len(texts), np.fromiter(map(len, texts), np.int64, len(texts)))
 
     def only(self, chosen: Positions) -> Lines:
         """Return the `chosen` lines, ascending."""
         if len(chosen) == self.count:
             return self
-        return Lines.of([self.text(line) for line in chosen])
+        if not len(chosen):
+            return Lines(b"", 0)
+        starts, ends = self.starts[chosen].tolist(), self.ends[chosen].tolist()
+        return Lines.of([self.joined[start:end] for start, end in zip(starts, ends, strict=True)])
 
-    @property
-    def count(self) -> int:
-        """The number of lines."""
-        return len(self.ends)
+    @cached_property
+    def buffer(self) -> Bytes:
+        """The bytes as numbers."""
+        return np.frombuffer(self.joined, np.uint8)
+
+    @cached_property
+    def ends(self) -> Positions:
+        """The position after each line."""
+        if self.lengths is None:
+            return np.append(positions(self.buffer, _NEWLINE), len(self.joined))
+        ends: Positions = np.cumsum(self.lengths + 1) - 1
+        return ends
+
+    @cached_property
+    def escapes(self) -> bool:
+        """Whether anything is written with a backslash."""
+        return b"\\" in self.joined
+
+    @cached_property
+    def escaped(self) -> Positions:
+        """The positions of escaped quotes."""
+        return escaped_quotes(self.buffer) if self.escapes else np.empty(0, np.int64)
 
     @property
     def starts(self) -> Positions:
@@ -73,6 +92,9 @@ class Lines:
 
     def text(self, line: int | np.int64) -> bytes:
         """Return one line."""
+        if line == 0 and "ends" not in vars(self):  # the one that is asked for where all is well
+            end = self.joined.find(b"\n") if self.lengths is None else int(self.lengths[0])
+            return self.joined[:end] if end >= 0 else self.joined
         return self.joined[self.ends[line - 1] + 1 if line else 0 : self.ends[line]]
 
     def texts(self) -> list[bytes]:
@@ -92,7 +114,7 @@ class Lines:
         """
         if not self.count or len(self.joined) != self.ends[-1]:
             return False
-        if not self.cut_at_newlines and np.count_nonzero(self.buffer == _NEWLINE) != self.count - 1:
+        if self.lengths is not None and np.count_nonzero(self.buffer == _NEWLINE) != self.count - 1:
             return False
         starts = self.starts
         lengths = self.ends - starts
@@ -104,6 +126,15 @@ class Lines:
             and (self.buffer[self.ends - 1] == _CLOSE).all()
         )
 
+    def none_longer_than(self, size_bytes: int) -> bool:
+        """Whether no line is longer, found without looking for where each ends."""
+        start = 0
+        while len(self.joined) - start > size_bytes:
+            start = self.joined.rfind(b"\n", start, start + size_bytes + 1) + 1
+            if start == 0:
+                return False
+        return True
+
     def too_deep(self) -> list[int]:
         """Return the lines that nest deeper than MAX_JSON_DEPTH."""
         lengths = self.ends - self.starts
@@ -114,6 +145,30 @@ class Lines:
             return []
         suspects = np.flatnonzero(self.per_line(opening) > MAX_JSON_DEPTH)
         return [int(line) for line in suspects if nesting(self.text(line)) > MAX_JSON_DEPTH]
+
+    def outside_strings(self, byte: int) -> Iterator[tuple[int, Bits]]:
+        """Yield, piece by piece, its position and which bytes of it are `byte` and in no string.
+
+        The lines must be JSON: then a byte is in a string if an odd number of unescaped quotes precede it in
+        its line, and no newline is, so that each piece, being whole lines, can be looked at on its own.
+        """
+        for begin, end in self._pieces():
+            chunk = self.buffer[begin:end]
+            quotes = chunk == _QUOTE
+            first, last = np.searchsorted(self.escaped, (begin, end))
+            quotes[self.escaped[first:last] - begin] = False
+            yield begin, bits_of(chunk == byte) & ~odd_up_to(bits_of(quotes))
+
+    def _pieces(self) -> Iterator[tuple[int, int]]:
+        """Yield the bounds of pieces of about CHUNK_BYTES, each made of whole lines."""
+        begin, size = 0, len(self.joined)
+        while begin < size:
+            end = size
+            if size - begin > CHUNK_BYTES:
+                end = self.joined.rfind(b"\n", begin, begin + CHUNK_BYTES) + 1
+                end = end or self.joined.find(b"\n", begin + CHUNK_BYTES) + 1 or size
+            yield begin, end
+            begin = end
 
 
 class LineTexts(Sequence[bytes]):
@@ -144,25 +199,39 @@ def positions(buffer: Bytes, byte: int, fold: int = 0) -> Positions:
     return np.concatenate(found) if found else np.empty(0, np.int64)
 
 
-def escaped_quotes(buffer: Bytes, slashes: Positions) -> Positions:
+def after_backslash(buffer: Bytes, *letters: int, fold: int = 0) -> Positions:
+    """Return where `letters` begin behind a backslash; the bits in `fold` are set before comparing."""
+    found = []
+    for begin in range(0, buffer.size, CHUNK_BYTES):
+        chunk = buffer[begin : begin + CHUNK_BYTES + len(letters)]
+        size = max(chunk.size - len(letters), 0)
+        mask = chunk[:size] == _BACKSLASH
+        for place, letter in enumerate(letters, 1):
+            following = chunk[place : place + size]
+            mask &= (following | fold if fold else following) == letter
+        found.append(np.flatnonzero(mask) + begin + 1)
+    return np.concatenate(found) if found else np.empty(0, np.int64)
+
+
+def escaped_quotes(buffer: Bytes) -> Positions:
     """Return the positions of quotes that a backslash escapes, itself not escaped."""
-    before = slashes[buffer.take(slashes + 1, mode="clip") == _QUOTE]
-    odd = np.ones(len(before), np.bool_)
-    todo, at = np.arange(len(before)), before
+    quotes = after_backslash(buffer, _QUOTE)
+    odd = np.ones(len(quotes), np.bool_)
+    todo, at = np.arange(len(quotes)), quotes - 1
     for _ in range(_SHORT_RUN):
         at = at - 1
         more = buffer[at] == _BACKSLASH
         todo, at = todo[more], at[more]
         odd[todo] = ~odd[todo]
     if not len(todo):
-        few: Positions = before[odd] + 1
+        few: Positions = quotes[odd]
         return few
     # Some run is long, perhaps by malice: count all runs at once, however long.
-    index = np.arange(len(slashes))
+    slashes = positions(buffer, _BACKSLASH)
     begins_run = np.diff(slashes, prepend=-2) != 1
+    index = np.arange(len(slashes))
     place_in_run = index - np.maximum.accumulate(np.where(begins_run, index, 0))
-    escaped = slashes[place_in_run % 2 == 0] + 1
-    return np.intersect1d(escaped, before + 1, assume_unique=True)
+    return np.intersect1d(slashes[place_in_run % 2 == 0] + 1, quotes, assume_unique=True)
 
 
 def nesting(text: bytes) -> int:
@@ -175,7 +244,7 @@ def bracket_levels(text: bytes) -> tuple[Positions, Positions]:
     """Return the positions of the brackets outside strings, and the depth after each."""
     buffer = np.frombuffer(text, np.uint8)
     quotes = buffer == _QUOTE
-    quotes[escaped_quotes(buffer, positions(buffer, _BACKSLASH))] = False
+    quotes[escaped_quotes(buffer)] = False
     in_string = np.logical_xor.accumulate(quotes)
     folded = buffer | _BRACE_BIT
     brackets = np.flatnonzero(((folded == _OPEN) | (folded == _CLOSE)) & ~in_string)

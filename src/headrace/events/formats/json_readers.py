@@ -16,6 +16,7 @@ import polars as pl
 
 from headrace.events.batch import Column, ValueType
 from headrace.events.formats import json_proof
+from headrace.events.formats.json_bits import Mask
 from headrace.events.formats.json_exact import LINE
 from headrace.events.formats.json_fields import read_field
 from headrace.events.formats.json_lines import Lines, Positions
@@ -49,7 +50,7 @@ def read_typed(lines: Lines, schema: Schema) -> Reading | None:
     return Reading(frame.filter(~verdict.bad) if verdict.bad.any() else frame, np.flatnonzero(verdict.bad))
 
 
-def _floats_and_integers(name: str, values: pl.Series, integers: json_proof.Mask) -> list[pl.Series]:
+def _floats_and_integers(name: str, values: pl.Series, integers: Mask) -> list[pl.Series]:
     """Return a float column without the whole numbers of the lines in `integers`, and those as bigints."""
     whole = pl.Series(integers) & (values == values.floor())
     column = Column(name, ())

@@ -46,7 +46,8 @@ def batch_of(
     `frame` is made of physical columns, with a value in each, and LINE; `keys_of` returns the keys of a LINE.
     """
     columns = _columns_in_order(frame, keys_of)
-    planes = [frame[physical] for column in columns for physical in column.physicals]
+    held = {values.name: values for values in frame.get_columns()}
+    planes = [held[physical] for column in columns for physical in column.physicals]
     return Batch(pl.DataFrame([pl.Series(ORIGIN, origins, pl.Int64), *planes]), columns)
 
 
