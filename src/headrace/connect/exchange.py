@@ -3,7 +3,8 @@
 A job whose input is to be repartitioned is two jobs. The first puts the events of each partition of the input
 in order and divides them by key; the second reads them here. A body is a *pack*: how many events it holds,
 and the events, written by the first job and read by the second. Every partition of the hub gets the packs of
-all partitions of the input, those of each in order.
+all partitions of the input, those of each in order. An offset names an event in a pack, so that one which
+kills its reader can be told from its neighbours.
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ EXCHANGE: Final = "exchange"
 
 _EVENTS: Final = struct.Struct("<I")
 
-#: What an event of a pack takes, as a first guess of how much to read for so many.
+#: An offset is that of a pack times this, plus the number of an event in it, of which there are fewer.
+_OFFSETS: Final = 1 << 20
+
+#: How much to read for so many events: a pack of a few takes half a kilobyte, one of many this for each.
+_FEW_PACKS_BYTES: Final = 64 * 1024
 _EVENT_BYTES: Final = 32
 
 
@@ -37,15 +42,16 @@ def pack(events: int, content: bytes) -> bytes:
 
 def content_of(body: bytes) -> bytes:
     """Return what `pack` was given. Raises Fatal for what is no pack."""
-    _events_of(body)
+    events_of(body)
     return body[_EVENTS.size :]
 
 
-def _events_of(body: bytes) -> int:
+def events_of(body: bytes) -> int:
+    """Return as how many events a pack counts: an empty one, which says how far time has come, as one."""
     if len(body) < _EVENTS.size:
         raise Fatal("a pack of events between two stages of a job is damaged: it has no head")
     events: int = _EVENTS.unpack_from(body)[0]
-    return events
+    return max(1, events)
 
 
 class ExchangeSource:
@@ -59,32 +65,46 @@ class ExchangeSource:
         self.places, self.rule, self.ends = places, rule, ends
 
     def begin(self, partition: int) -> int:
-        """Return the offset of the oldest pack that is still there."""
-        return self._hub.begins()[partition]
+        """Return the offset of the oldest event that is still there."""
+        return self._hub.begins()[partition] * _OFFSETS
 
     def end(self, partition: int) -> int:
-        """Return the offset that the next pack will get."""
-        return self._hub.ends()[partition]
+        """Return the offset that the next event will get."""
+        return self._hub.ends()[partition] * _OFFSETS
 
     def poll(self, partition: int, offset: int, max_events: int, max_bytes: int) -> Poll | None:
-        """Return whole packs from `offset` on until they hold `max_events`, None when there are none yet.
+        """Return packs from `offset` on, None when there are none yet.
 
-        An empty one counts as an event, so that there are never more packs than `max_events`.
+        The first may have been read up to an event within, and the last may be cut.
         """
-        if offset == self._hub.ends()[partition]:
+        number, skipped = divmod(offset, _OFFSETS)
+        if number == self._hub.ends()[partition]:
             return None
-        size_bytes = min(max_bytes, max_events * _EVENT_BYTES)
-        found = self._hub.read(partition, offset, max_events=max_events, max_bytes=size_bytes)
-        bodies: list[bytes] = []
-        counted = events = 0
-        for body in found.bodies:
-            bodies.append(body)
-            events += _events_of(body)
-            counted += max(1, _events_of(body))
-            if counted >= max_events:
+        size_bytes = min(max_bytes, _FEW_PACKS_BYTES + (skipped + max_events) * _EVENT_BYTES)
+        found = self._hub.read(partition, number, max_events=max_events, max_bytes=size_bytes)
+        # What was read of a pack that is gone means nothing for the one that is first now.
+        skipped = skipped if found.first_offset == number else 0
+        at = found.first_offset * _OFFSETS + skipped
+        offsets, bodies, events = (at,), list[bytes](), 0
+        for number, body in enumerate(found.bodies, found.first_offset):
+            if events == max_events:
                 break
-        offsets = range(found.first_offset, found.first_offset + len(bodies))
-        return Poll(self._input, bodies, None, None, partition, offsets, packed=events)
+            bodies.append(body)
+            there = number * _OFFSETS + events_of(body) - at
+            taken = min(there, max_events - events)
+            at = at + taken if taken < there else (number + 1) * _OFFSETS
+            events += taken
+        return Poll(
+            self._input,
+            bodies,
+            joined=None,
+            arrival_us=None,
+            partition=partition,
+            offsets=offsets,
+            behind=at,
+            packed=events,
+            skipped=skipped,
+        )
 
     def offset_at(self, partition: int, time_us: int) -> int:
         """Return the end: packs of before are not what a job starts from."""
@@ -96,7 +116,7 @@ class ExchangeSource:
 
     def forget(self, partition: int, before_offset: int) -> None:
         """Delete packs that nobody will read again."""
-        self._hub.forget(partition, before_offset)
+        self._hub.forget(partition, before_offset // _OFFSETS)
 
     def close(self) -> None:
         """Close the hub."""

@@ -25,8 +25,8 @@ class Poll:
     events arrive at the time that TIMESTAMP BY gives them, or else when they are read. `offsets` are the
     positions within `partition`: an integer per event, ascending, or the message id for a competing source,
     whose leases are `leases`. `behind` is where to read on, if that is not the last offset plus one.
-    `properties` came beside the bodies; `identity` tells what was read from all else. `packed`, where it is
-    given, says that a body is a pack of events (see `exchange`), `packed` in all.
+    `properties` came beside the bodies; `identity` tells what was read from all else. Where `packed` is given
+    bodies are packs of events (see `exchange`): so many, without the first `skipped`, in one partition.
     """
 
     input: str
@@ -40,6 +40,7 @@ class Poll:
     properties: Sequence[Mapping[str, str] | None] | None = None
     behind: int | None = None
     packed: int | None = None
+    skipped: int = 0
 
     @property
     def events(self) -> int:

@@ -18,7 +18,7 @@ from headrace.connect.source import Poll
 from headrace.engine.event_times import event_times, timing
 from headrace.engine.metadata import Metadata
 from headrace.engine.operator import FOREVER_US
-from headrace.engine.packs import Pack
+from headrace.engine.packs import Pack, packs_in
 from headrace.engine.schema import conform
 from headrace.engine.service_columns import arrived, arriving_at
 from headrace.events.batch import DTYPES, ORIGIN, TIME, Batch, ValueType, concat
@@ -261,8 +261,7 @@ def _numbers(poll: Poll) -> int:
 def _unpacked(poll: Poll) -> Iterator[Piece]:
     """Yield what each place has sent."""
     by_place: dict[int, list[Pack]] = {}
-    for body in poll.bodies:
-        found = Pack.decoded(body)
+    for found in packs_in(poll):
         by_place.setdefault(found.place, []).append(found)
     for place, packs in by_place.items():
         batches = [found.batch for found in packs if found.batch is not None]

@@ -29,6 +29,14 @@ class Pack:
     batch: Batch | None
     frontier_us: int | None
 
+    def cut(self, skipped: int, events: int) -> Pack:
+        """Return so many of its events behind the first `skipped`; only the last of all tells the frontier."""
+        if self.batch is None or (skipped == 0 and self.batch.height <= events):
+            return self
+        rows = Batch(self.batch.frame.slice(skipped, events), self.batch.columns)
+        reaches = skipped + rows.height == self.batch.height
+        return Pack(self.place, rows, self.frontier_us if reaches else None)
+
     def encoded(self) -> bytes:
         """Return the pack as the body of an event."""
         content = encode({"place": self.place, "rows": self.batch, "frontier_us": self.frontier_us})
@@ -48,8 +56,17 @@ class Pack:
         raise Fatal("a pack of events between two stages of a job is damaged")
 
 
+def packs_in(poll: Poll) -> Iterator[Pack]:
+    """Yield what was read of the packs of a poll; nothing of any other."""
+    skipped, left = poll.skipped, poll.packed or 0
+    for body in poll.bodies if left else ():
+        found = Pack.decoded(body).cut(skipped, left)
+        left -= 1 if found.batch is None else found.batch.height
+        skipped = 0
+        yield found
+
+
 def rows_in_packs(poll: Poll) -> Iterator[str]:
-    """Yield the rows of a poll of packs as JSON; none of any other."""
-    for body in poll.bodies if poll.packed is not None else ():
-        batch = Pack.decoded(body).batch
-        yield from () if batch is None else encode_rows(batch)
+    """Yield the rows that were read of the packs of a poll as JSON; none of any other."""
+    for found in packs_in(poll):
+        yield from () if found.batch is None else encode_rows(found.batch)

@@ -51,8 +51,7 @@ class Record(msgspec.Struct, frozen=True):
 def reads_of(polls: Iterable[Poll]) -> list[Read]:
     """Return what is on record of polls."""
     return [
-        Read(poll.input, poll.partition, poll.offsets[0], poll.next_offset, len(poll.bodies))
-        for poll in polls
+        Read(poll.input, poll.partition, poll.offsets[0], poll.next_offset, poll.events) for poll in polls
     ]
 
 
@@ -97,12 +96,12 @@ def _again(source: OrderedSource, read: Read) -> Iterator[Poll]:
     offset, events = read.first, read.events
     while events:
         poll = source.poll(read.partition, offset, events, MAX_BATCH_BYTES)
-        there = poll is not None and 0 < len(poll.bodies) <= events
+        there = poll is not None and 0 < poll.events <= events
         if poll is None or not there or (offset == read.first and poll.offsets[0] != offset):
             raise Fatal(
                 f"the state cannot be rebuilt: events of input '{read.input}', partition {read.partition}, "
                 f"from offset {offset} on are not there any more (is the retention shorter than an outage?). "
                 "Start from a time, or from now: `headrace run JOB --from now`"
             )
-        offset, events = poll.next_offset, events - len(poll.bodies)
+        offset, events = poll.next_offset, events - poll.events
         yield poll

@@ -159,7 +159,7 @@ class Tasks:
             if task.suspects is not None or max_events <= 0 or max_bytes <= 0 or task.place in skipped:
                 continue
             poll = task.source.poll(task.partition, task.read_offset, max_events, max_bytes)
-            if poll is not None and not self._suspected(task, len(poll.bodies)):
+            if poll is not None and not self._suspected(task, poll.events):
                 task.read_offset = poll.next_offset
                 polls.append(poll)
                 max_events -= poll.events
@@ -171,7 +171,7 @@ class Tasks:
         rows = max(1, min(task.piece_rows, task.suspects))
         poll = task.source.poll(task.partition, task.offset, rows, max_bytes)
         if poll is not None and not task.kills_alone:
-            self._progress.save_probe(self._job, task.name, task.offset, len(poll.bodies))
+            self._progress.save_probe(self._job, task.name, task.offset, poll.events)
         return poll
 
     def quiet(self, now_us: int) -> dict[str, dict[int, int]]:
@@ -188,7 +188,7 @@ class Tasks:
     def killer(self, poll: Poll) -> bool:
         """Tell whether `poll` is a single event that killed its reader when it was read alone."""
         task = self._task(poll)
-        return task is not None and task.kills_alone and len(poll.bodies) == 1
+        return task is not None and task.kills_alone and poll.events == 1
 
     def save(self, tx: Transaction, polls: Sequence[Poll], watermarks_us: Sequence[int | None]) -> None:
         """Within the commit: check that every task is still ours, and save where to go on."""
@@ -210,7 +210,7 @@ class Tasks:
                 task.offset = poll.next_offset
                 task.read_offset = max(task.read_offset, task.offset)
                 if task.suspects is not None:
-                    task.suspects -= len(poll.bodies)
+                    task.suspects -= poll.events
                     if task.suspects <= 0:
                         task.suspects, task.piece_rows = None, FIRST_BATCH_ROWS
 
