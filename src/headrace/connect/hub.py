@@ -13,9 +13,9 @@ from typing import Annotated, overload
 import msgspec
 
 from headrace.connect.event_files import in_blocks
-from headrace.connect.sink import Prepared, Rows, too_large
+from headrace.connect.sink import Prepared, Rows
 from headrace.connect.source import Poll
-from headrace.events.formats.json import encode_rows
+from headrace.events.formats.json import encode_block
 from headrace.limits import MAX_KEY_CHARS, MAX_PARTITIONS, MAX_PUBLISH_BYTES
 from headrace.local.hub import Hub
 from headrace.local.slices import Slice
@@ -108,8 +108,8 @@ class HubSink:
 
     def prepare(self, rows: Rows) -> Prepared[bytes]:
         """Encode the rows as JSON lines; one that is too large for an event fails."""
-        texts = encode_rows(rows.batch)
-        return Prepared(str(texts.str.join("\n").item()).encode(), rows.batch.height, too_large(texts))
+        block, failures = encode_block(rows.batch)
+        return Prepared(block, rows.batch.height, failures)
 
     def deliver(self, block: bytes, producer: str, sequence: int) -> None:
         """Publish the rows; a sequence that the hub has already is acknowledged without being stored.
