@@ -64,8 +64,10 @@ MAX_QUERY_CALLS: Final = 100
 #: What a task keeps, as it is saved: SQLite holds no value above 1 GB.
 MAX_STATE_BYTES: Final = 512 * 1024 * 1024
 
-#: Events of a task that wait for others to come as far; above it only the slowest partitions are read.
-MAX_WAITING_ROWS: Final = 1_000_000
+#: Events of an input that wait for others to come as far, and their bytes; above it only the slowest
+#: partitions are read.
+MAX_WAITING_ROWS: Final = 200_000
+MAX_WAITING_BYTES: Final = 256 * 1024 * 1024
 
 #: Places for events in a pattern of MATCH_RECOGNIZE, its repeats written out: each may hold a partial match.
 MAX_PATTERN_EVENTS: Final = 1_000

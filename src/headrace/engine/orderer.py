@@ -29,6 +29,9 @@ _DATETIME: Final = DTYPES[ValueType.DATETIME]
 
 _SEEN: Final = "seen"
 
+#: So few events are held back without asking for their size.
+_FEW_ROWS: Final = 1_000
+
 
 @dataclass(slots=True)
 class _Partition:
@@ -102,10 +105,14 @@ class Orderer:
         """Whether events are held back until time passes."""
         return any(place.waiting for place in self._partitions)
 
-    @property
-    def waiting_rows(self) -> int:
-        """How many events are held back."""
-        return sum(batch.height for place in self._partitions for batch in place.waiting)
+    def is_over(self, rows: int, size_bytes: int) -> bool:
+        """Tell whether more than so many events, or so many bytes of them, are held back."""
+        waiting = [batch for place in self._partitions for batch in place.waiting]
+        held = sum(batch.height for batch in waiting)
+        # Sizes are asked for only where they may matter.
+        return held > rows or (
+            held > _FEW_ROWS and sum(int(batch.frame.estimated_size()) for batch in waiting) > size_bytes
+        )
 
     def frontier_us(self) -> int:
         """Return the time below which no more events will come."""

@@ -22,6 +22,7 @@ from headrace.engine.snapshot import decode
 from headrace.errors import Fatal, UserError
 from headrace.events.batch import DTYPES, ORIGIN, TIME, Batch, ValueType
 from headrace.events.watermark import Policy
+from headrace.limits import MAX_WAITING_BYTES, MAX_WAITING_ROWS
 from headrace.sql.plan import Scan, Script, scans
 
 #: How far time has come for each quiet partition of each input.
@@ -94,9 +95,10 @@ class Timeline:
             for partition, floor_us in floors.items():
                 self._orderers[name].pass_time(floor_us, self._places[name][partition])
 
-    def ahead(self, most_rows: int) -> set[tuple[str, int]]:
-        """Return the inputs and partitions to read no more of, as above `most_rows` wait for the others."""
-        if sum(orderer.waiting_rows for orderer in self._orderers.values()) <= most_rows:
+    def ahead(self) -> set[tuple[str, int]]:
+        """Return the inputs and partitions to read no more of, as too much waits for the others."""
+        over = any(o.is_over(MAX_WAITING_ROWS, MAX_WAITING_BYTES) for o in self._orderers.values())
+        if not over:
             return set()
         slowest_us = self._slowest_us()
         return {
