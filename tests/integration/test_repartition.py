@@ -7,7 +7,12 @@ import random
 import pytest
 
 from headrace.clock import ManualClock
-from headrace.engine.job import Instance
+from headrace.engine import passing
+from headrace.engine.job import KILLER, Instance
+from headrace.engine.passing import Passing
+from headrace.engine.starting import Start
+from headrace.errors import UserError
+from headrace.local.dead_letters import DEAD_ROW, DeadLetters
 from headrace.local.hub import Hub
 from headrace.local.namespace import Namespace
 from headrace.local.progress import Progress
@@ -16,6 +21,7 @@ from headrace.names import stage_name
 from headrace.project import Project
 from headrace.project.opening import opened_job
 from headrace.project.stages import stages_of
+from headrace.project.starting import start_job
 
 SETTINGS = """
 [inputs.clicks]
@@ -60,7 +66,8 @@ QUERIES = {
     """,
     "the row before by key": """
         SELECT id, user, LAG(id) OVER (PARTITION BY user LIMIT DURATION(second, 30)) AS before,
-            System.Timestamp() AS at, EventEnqueuedUtcTime, PartitionId INTO {to}
+            System.Timestamp() AS at, EventEnqueuedUtcTime, PartitionId,
+            GetMetadataPropertyValue(clicks, 'EventId') AS event INTO {to}
         FROM clicks {timed} {clicks}
     """,
 }
@@ -73,7 +80,7 @@ class Dies(BaseException):
 class Bench:
     """A project whose two jobs read the same hubs: `one` as one task, `spread` repartitioned."""
 
-    def __init__(self, folder, query=QUERIES["a tumbling count by key"], into=4, timed=True):
+    def __init__(self, folder, query=QUERIES["a tumbling count by key"], into=4, timed=True, partitions=3):
         self.folder, self.clock = folder, ManualClock()
         (folder / "headrace.toml").write_text(SETTINGS)
         self.timed = "TIMESTAMP BY t" if timed else ""
@@ -81,9 +88,10 @@ class Bench:
         self.query("spread", query, f"PARTITION BY user INTO {into}")
         self.namespace = Namespace.open(folder / ".headrace", clock=self.clock)
         self.progress = Progress(self.namespace)
+        hubs = self.namespace.hubs_folder
         self.hubs = {
-            "clicks": Hub.ensure(self.namespace.hubs_folder, "clicks", partitions=3, clock=self.clock),
-            "views": Hub.ensure(self.namespace.hubs_folder, "views", partitions=2, clock=self.clock),
+            "clicks": Hub.ensure(hubs, "clicks", partitions=partitions, clock=self.clock),
+            "views": Hub.ensure(hubs, "views", partitions=2, clock=self.clock),
         }
         self.events = 0
 
@@ -212,3 +220,231 @@ def test_whatever_the_cuts_and_restarts_the_rows_are_those_of_one_task(tmp_path,
         assert counts == bench.progress.counts("one")
     finally:
         bench.close()
+
+
+# --- starts, and changes of the query ----------------------------------------------------------------------
+
+
+def click(bench, *seconds, user="ann", partition=0):
+    for second in seconds:
+        bench.clock.us = max(bench.clock.us, START_US + int(second * SECOND_US))
+        bench.publish("clicks", second, user, partition)
+
+
+def start(bench, job, where):
+    start_job(bench.project, bench.namespace, job, Start.read(where))
+
+
+def counts(bench, table="spread"):
+    return {(row["user"], row["at"][17:19]): row["n"] for row in bench.rows(table) if "n" in row}
+
+
+@pytest.mark.parametrize(("where", "first_s"), [("beginning", 0), ("now", 51), ("2026-01-01T00:00:25Z", 25)])
+def test_a_start_elsewhere_moves_both_stages_and_drops_what_is_between_them(bench, where, first_s):
+    for second in range(1, 40):
+        click(bench, second, user=f"user {second % 5}", partition=second % 3)
+    bench.run("one")
+    bench.run_for("spread~clicks", 0.3)
+    bench.run_for("spread", 0.3)
+    # This is passed on and never read, that has not even been delivered.
+    click(bench, 40)
+    bench.run_for("spread~clicks", 0.3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Passing, "deliver", lambda _: None)
+        click(bench, 41)
+        bench.run_for("spread~clicks", 0.3, dies=True)
+    before = bench.progress.counts("spread")["events_in"]
+    for job in ("one", "spread"):
+        start(bench, job, where)
+    for second in range(42, 60):
+        click(bench, second, user=f"user {second % 5}", partition=second % 3)
+    bench.finish()
+    found, expected = (
+        [row for row in bench.rows(job) if row["at"] >= at(first_s)] for job in ("spread", "one")
+    )
+    assert found == expected
+    assert len(found) >= 5
+    again = bench.progress.counts("spread")["events_in"] - before
+    assert again == (18 + 3 if where == "now" else 41 + 18 + 3)
+
+
+@pytest.mark.parametrize("partition", ["", "PARTITION BY user INTO 3", "PARTITION BY page, user INTO 4"])
+def test_another_partition_by_does_not_go_on_from_the_state_of_the_one_before(bench, partition):
+    click(bench, 1, 12, 30)
+    bench.run_to_end()
+    bench.query("spread", QUERIES["a tumbling count by key"].replace("GROUP BY", "GROUP BY page,"), partition)
+    click(bench, 40)
+    with pytest.raises(UserError, match=r"job 'spread'.*--from now"):
+        bench.run_to_end()
+    start(bench, "spread", "now")
+    old = list((bench.namespace.exchanges_folder / "spread").glob("*"))
+    assert len(old) == (1 if partition else 0)
+    click(bench, 41, 42)
+    bench.finish()
+    assert sum(row["n"] for row in bench.rows("spread") if row["at"] == at(50)) == 2
+
+
+def test_what_a_query_without_state_has_read_is_not_read_again_by_a_first_stage_unasked(bench):
+    (bench.folder / "spread.sql").write_text("SELECT id INTO spread FROM clicks")
+    click(bench, 1, 2)
+    bench.run("spread")
+    bench.query("spread", QUERIES["a tumbling count by key"], "PARTITION BY user INTO 4")
+    bench.run("spread~clicks")
+    with pytest.raises(UserError, match="input 'clicks' was read before, not repartitioned"):
+        bench.run("spread")
+    start(bench, "spread", "now")
+    click(bench, 11)
+    bench.finish()
+    assert counts(bench) == {("ann", "20"): 1}
+
+
+# --- what is between the stages -----------------------------------------------------------------------------
+
+
+def exchange(bench):
+    [folder] = (bench.namespace.exchanges_folder / "spread").glob("*")
+    return Hub.open(folder, "clicks")
+
+
+def test_what_a_saved_state_knows_is_dropped_from_between_the_stages(bench):
+    for second in range(1, 60):
+        click(bench, second, partition=second % 3)
+        if second % 6 == 0:
+            bench.run_for("spread~clicks", 0.2)
+            bench.run_for("spread", 6, dies=second % 12 == 0)
+    with exchange(bench) as hub:
+        assert sum(hub.begins()) > sum(hub.ends()) / 2
+    bench.finish()
+    assert bench.rows("spread") == bench.rows("one")
+
+
+def test_the_first_stage_waits_for_the_second_when_it_is_far_ahead(bench, monkeypatch):
+    monkeypatch.setattr(passing, "MAX_WAITING_ROWS", 40)
+    monkeypatch.setattr(passing, "MAX_BATCH_ROWS", 10)
+    click(bench, *(second / 10 for second in range(1, 600)))
+    for partition in (1, 2):
+        click(bench, 60, partition=partition)
+    bench.run_for("spread~clicks", 3)
+    read = bench.progress.counts("spread")["events_in"]
+    assert read < 200
+    bench.run_for("spread~clicks", 3)
+    for _ in range(20):
+        bench.run_for("spread", 0.05)
+        bench.run_for("spread~clicks", 0.05)
+    assert bench.progress.counts("spread")["events_in"] == 601
+    bench.finish()
+    assert bench.rows("spread") == bench.rows("one")
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_what_was_not_delivered_when_a_first_stage_died_comes_before_what_its_heir_passes_on(bench, sent):
+    click(bench, 1, 2, 3)
+    deliver = Passing.deliver
+
+    def dies(stage):
+        if sent:
+            deliver(stage)
+        raise Dies
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Passing, "deliver", dies)
+        bench.run_for("spread~clicks", 1, number=0, instances=2)
+    click(bench, 4, 15, 27)
+    # Its heir takes over once it is long gone, and passes on what comes later.
+    bench.run_for("spread~clicks", 10, number=1, instances=2)
+    bench.run_for("spread", 1)
+    bench.run_for("spread~clicks", 1, number=0, instances=2)
+    bench.finish()
+    assert counts(bench) == counts(bench, "one")
+    assert counts(bench)["ann", "10"] == 4
+
+
+# --- dead letters -------------------------------------------------------------------------------------------
+
+
+def letters(bench):
+    return [letter for letter in DeadLetters(bench.namespace).find() if letter.job == "spread"]
+
+
+def test_an_event_that_the_first_stage_refuses_is_a_dead_letter_of_the_job(bench):
+    click(bench, 1)
+    bench.hubs["clicks"].publish_bodies([b"{"], partition=1)
+    bench.hubs["clicks"].publish_bodies([b'{"user":"ann","t":"never"}'], partition=1)
+    bench.finish()
+    found = [(letter.source, letter.partition, letter.position, letter.body) for letter in letters(bench)]
+    assert found == [("clicks", 1, 0, b"{"), ("clicks", 1, 1, b'{"user":"ann","t":"never"}')]
+    assert bench.progress.counts("spread") == bench.progress.counts("one")
+    assert bench.progress.counts("spread")["dead"] == 2
+
+
+FAILING = """
+    SELECT user, COUNT(*) AS n, System.Timestamp() AS at INTO {to}
+    FROM clicks {timed} {clicks} WHERE refuse(id) = 0 GROUP BY user, TumblingWindow(second, 10)
+"""
+
+REFUSE = """
+def refuse(number):
+    if number == 2:
+        raise {error}
+    return 0
+"""
+
+
+def with_function(bench, error):
+    (bench.folder / "functions.py").write_text(REFUSE.format(error=error))
+    settings = SETTINGS + '\n[functions.refuse]\npython = "functions.py:refuse"\n'
+    (bench.folder / "headrace.toml").write_text(settings)
+    bench.query("spread", FAILING, "PARTITION BY user INTO 4")
+    bench.query("one", FAILING)
+
+
+def test_a_row_that_fails_in_the_second_stage_is_a_dead_letter_with_what_is_known_of_it(bench):
+    with_function(bench, 'ValueError("two is refused")')
+    click(bench, 1, 2, 3, 4)
+    bench.finish()
+    [letter] = letters(bench)
+    assert (letter.source_kind, json.loads(letter.body)) == (DEAD_ROW, {"id": 2, "user": "ann"})
+    assert "two is refused" in letter.reason
+    assert counts(bench)["ann", "10"] == 3
+
+
+def test_an_event_that_kills_the_second_stage_is_found_and_its_neighbours_are_counted(tmp_path):
+    bench = Bench(tmp_path, partitions=1)
+    with_function(bench, "GeneratorExit")
+    click(bench, *range(1, 10))
+    bench.run("spread~clicks")
+    deaths = 0
+    for _ in range(20):
+        try:
+            bench.run("spread")
+        except GeneratorExit:
+            deaths += 1
+    assert 3 < deaths < 12
+    click(bench, 30)
+    bench.run("spread~clicks")
+    bench.run("spread")
+    [letter] = letters(bench)
+    assert (letter.source_kind, json.loads(letter.body)) == (DEAD_ROW, {"id": 2, "user": "ann"})
+    assert letter.reason == KILLER
+    assert counts(bench) == {("ann", "10"): 8}
+    bench.close()
+
+
+# --- files -------------------------------------------------------------------------------------------------
+
+
+def test_files_are_repartitioned_and_time_runs_out_at_their_end(tmp_path):
+    settings = SETTINGS.replace(
+        '[inputs.clicks]\nkind = "hub"\npartitions = 3', '[inputs.clicks]\nkind = "file"\npath = "in/*.jsonl"'
+    )
+    bench = Bench(tmp_path)
+    (tmp_path / "headrace.toml").write_text(settings)
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        lines = [{"id": n, "user": f"user {n % 7}", "t": at(number * 60 + n)} for n in range(50)]
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (tmp_path / "in" / f"{number}.jsonl").write_text(text)
+        bench.run_to_end()
+        assert bench.rows("spread") == bench.rows("one")
+    assert sum(row["n"] for row in bench.rows("spread")) == 150
+    bench.close()

@@ -62,6 +62,7 @@ def test_an_empty_pack_counts_as_an_event():
 def test_packs_are_read_in_pieces_of_at_most_so_many_events_and_none_is_missed(hub, source, most):
     publish(hub, Pack(0, batch(0, 5), 5), Pack(1, None, 3), Pack(1, batch(5, 1), 6), sequence=1)
     publish(hub, Pack(2, batch(6, 4), 10), sequence=2)
+    ends = [(0, 5), (1, 3), (1, 6), (2, 10)]
     offset, found, reached = source.begin(0), [], []
     while (poll := source.poll(0, offset, most, LARGE)) is not None:
         assert 0 < poll.events <= most
@@ -69,13 +70,15 @@ def test_packs_are_read_in_pieces_of_at_most_so_many_events_and_none_is_missed(h
         packs = list(packs_in(poll))
         assert sum(1 if p.batch is None else p.batch.height for p in packs) == poll.events
         found += numbers(packs)
-        reached += [(p.place, p.frontier_us) for p in packs if p.frontier_us is not None]
+        reached += [(found.place, found.frontier_us) for found in packs]
         # An offset names an event for ever.
         again = source.poll(0, offset, poll.events, LARGE)
         assert (again.events, again.next_offset) == (poll.events, poll.next_offset)
         offset = poll.next_offset
     assert found == list(range(10))
-    assert reached == [(0, 5), (1, 3), (1, 6), (2, 10)]
+    # Where a pack is cut nothing comes before the next row.
+    assert [one for one in reached if one in ends] == ends
+    assert all(frontier_us in range(11) for _, frontier_us in reached)
     assert offset == source.end(0)
 
 
@@ -88,6 +91,7 @@ def test_one_event_of_a_pack_can_be_read_alone(hub, source):
     publish(hub, Pack(0, batch(0, 5), 5), sequence=1)
     poll = source.poll(0, source.begin(0) + 2, 1, LARGE)
     assert list(rows_in_packs(poll)) == ['{"n":2}']
+    assert [found.frontier_us for found in packs_in(poll)] == [3]
     assert poll.next_offset == source.begin(0) + 3
 
 

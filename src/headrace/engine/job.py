@@ -363,6 +363,9 @@ class Instance:
         self._tasks.advance(arrivals.polls)
         if self._stateful is not None:
             self._stateful.committed([part.task for part in parts if part.task is not None])
+        for part in parts:
+            if self._passing is not None and part.task is not None:
+                self._passing.committed(part.task, part.passed)
         with self.clocks.stage("deliver"):
             if self._passing is None:
                 self._delivery.deliver()

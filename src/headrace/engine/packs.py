@@ -11,7 +11,7 @@ from headrace.connect.exchange import content_of, pack
 from headrace.connect.source import Poll
 from headrace.engine.snapshot import decode, encode
 from headrace.errors import Fatal
-from headrace.events.batch import ORIGIN, Batch
+from headrace.events.batch import ORIGIN, TIME, Batch
 from headrace.events.formats.json import encode_rows
 
 #: The number of an event that cannot be named: below that of any that can.
@@ -30,12 +30,13 @@ class Pack:
     frontier_us: int | None
 
     def cut(self, skipped: int, events: int) -> Pack:
-        """Return so many of its events behind the first `skipped`; only the last of all tells the frontier."""
+        """Return so many of its events behind the first `skipped`, and how far these reach."""
         if self.batch is None or (skipped == 0 and self.batch.height <= events):
             return self
-        rows = Batch(self.batch.frame.slice(skipped, events), self.batch.columns)
-        reaches = skipped + rows.height == self.batch.height
-        return Pack(self.place, rows, self.frontier_us if reaches else None)
+        frame, end = self.batch.frame, skipped + events
+        # They are in order of time: where one is cut off nothing comes before it any more.
+        frontier_us = self.frontier_us if end >= frame.height else int(frame[TIME].to_physical()[end])
+        return Pack(self.place, Batch(frame.slice(skipped, events), self.batch.columns), frontier_us)
 
     def encoded(self) -> bytes:
         """Return the pack as the body of an event."""

@@ -26,7 +26,7 @@ from headrace.engine.timeline import Spread, Ticks, Timeline
 from headrace.errors import Fatal, HeadraceError, UserError
 from headrace.events.batch import Batch
 from headrace.events.watermark import Policy
-from headrace.limits import MAX_STATE_BYTES, MAX_WAITING_ROWS
+from headrace.limits import MAX_STATE_BYTES
 from headrace.local.namespace import Namespace, Transaction
 from headrace.local.ownership import Owned, Ownership
 from headrace.local.progress import Progress, SavedState
@@ -222,6 +222,7 @@ class StatefulTask:
                 with namespace.transaction() as tx:
                     self._ownership.check(tx)
                     self._save(tx, SavedState(self.epoch, _encoded(self.timeline.state)))
+                _forget(self._cutting.exchanges, self._forgettable)
         with contextlib.suppress(HeadraceError):
             self._ownership.release()
         self._ownership = None
@@ -304,7 +305,7 @@ class StatefulTasks:
 
     def ahead(self) -> set[Place]:
         """Return the partitions to read no more of until the others have come as far."""
-        return {place for task in self.owned for place in task.timeline.ahead(MAX_WAITING_ROWS)}
+        return {place for task in self.owned for place in task.timeline.ahead()}
 
     def committed(self, tasks: Sequence[StatefulTask]) -> None:
         """After a commit of these tasks."""
