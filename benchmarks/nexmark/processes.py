@@ -88,6 +88,12 @@ def measured(command: Sequence[str], folder: Path) -> Measured:
     return Measured(wall_s, cpu_s, sampler.peak_pages * _PAGE_BYTES / 1e6, printed)
 
 
+def resident_bytes(pid: int) -> int:
+    """Return the memory that a process and its children hold."""
+    sizes = (_read(f"/proc/{one}/statm").split() for one in _family(pid))
+    return sum(int(size[1]) * _PAGE_BYTES for size in sizes if size)
+
+
 def _family(pid: int) -> list[int]:
     found = [pid]
     for one in found:
