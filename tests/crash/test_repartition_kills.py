@@ -1,6 +1,7 @@
 """A job in two stages, two instances of each, is killed at every point and at any moment: no row differs."""
 
 import json
+import os
 import random
 import signal
 from datetime import UTC, datetime, timedelta
@@ -140,6 +141,40 @@ def test_kills_of_both_stages_lose_double_and_change_nothing(tmp_path, base):
             fleet.start(victim)
     finally:
         fleet.close()
+    watched.finish()
+    watched.check()
+    watched.readings.close()
+
+
+def instances(watched):
+    """The processes that run either stage now, by their job and number."""
+    with Namespace.open(watched.sandbox.data) as namespace:
+        progress = Progress(namespace)
+        return {
+            (job, state.number): state.pid
+            for job in ("watch", "watch~readings")
+            for state in progress.instances(job)
+            if progress.is_held(job, state.instance)
+        }
+
+
+def test_a_run_goes_on_after_kills_of_its_instances_is_scaled_with_both_stages_and_stopped(tmp_path, base):
+    chance, watched = random.Random(5), Watched(tmp_path / "project", base)
+    with watched.sandbox.running("run", "watch") as running:
+        wait_until(lambda: len(instances(watched)) == 4)
+        for _ in range(4):
+            watched.publish(chance.randint(100, 300))
+            (job, number), pid = chance.choice(sorted(instances(watched).items()))
+            os.kill(pid, signal.SIGKILL)
+            wait_until(
+                lambda job=job, number=number, pid=pid: instances(watched).get((job, number), pid) != pid
+            )
+        assert watched.sandbox.run("scale", "watch", "3").returncode == 0
+        wait_until(lambda: len(instances(watched)) == 6)
+        watched.publish(200)
+        assert watched.sandbox.run("stop", "watch").returncode == 0
+        assert running.wait(30) == 0
+    assert instances(watched) == {}
     watched.finish()
     watched.check()
     watched.readings.close()
