@@ -32,9 +32,15 @@ _SYSTEM_CLOCK: Final = SystemClock()
 #: How long a line is taken to be before any was read.
 _FIRST_LINE_BYTES: Final = 256
 
-#: Read beyond what so many lines need by their mean length, so that one read mostly has them all.
-_MARGIN: Final = 1.02
-_MARGIN_BYTES: Final = 64 * 1024
+#: Of what so many lines need by their mean length this much is read, so that mostly all of it is taken: to cut
+#: something off is to copy the rest.
+_MARGIN: Final = 0.98
+
+#: Lines are enough if they are this share of those asked for.
+_ENOUGH: Final = 0.9
+
+#: So few bytes are quickly copied.
+_SMALL_BYTES: Final = 64 * 1024
 
 
 class FileSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="file", tag_field="kind"):
@@ -154,12 +160,12 @@ class FileSource:
 
     def _read(self, reading: _Reading, max_events: int, max_bytes: int) -> None:
         """Read on until there is enough, or nothing more."""
-        while reading.events < max_events:
+        while reading.events < max_events * _ENOUGH:
             wanted = max_events - reading.events
             room = max_bytes - reading.size_bytes
             if reading.events and room < self._line_bytes * 2:
                 return
-            window = min(max(room, 1), int(wanted * self._line_bytes * _MARGIN) + _MARGIN_BYTES)
+            window = min(max(room, 1), max(_SMALL_BYTES, int(wanted * self._line_bytes * _MARGIN)))
             piece = self._piece(reading, wanted, window)
             if piece is None:
                 return

@@ -22,8 +22,8 @@ from headrace.errors import HeadraceError
 from headrace.faults import crash_point
 from headrace.limits import MAX_BATCH_BYTES
 
-#: A poll is cut between events, and so stays below what it may have.
-_FULL_BYTES: Final = MAX_BATCH_BYTES * 9 // 10
+#: A poll is cut between events, and its size is only estimated: it stays somewhat below what it may have.
+_FULL: Final = 0.9
 
 
 class Intake:
@@ -107,7 +107,7 @@ class Intake:
             return self._arranger.killer(polls[0])
         with self._clocks.stage("decode"):
             arrivals = self._arranger.arrange(polls, self._clock.now_us())
-            arrivals.full = arrivals.events >= rows or arrivals.size_bytes >= _FULL_BYTES
+            arrivals.full = arrivals.events >= rows * _FULL or arrivals.size_bytes >= MAX_BATCH_BYTES * _FULL
         crash_point("job.after_decode")
         return arrivals
 
