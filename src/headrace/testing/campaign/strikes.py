@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from headrace.clock import Clock
-from headrace.faults import POINTS
 from headrace.testing.campaign.flow import Flow
-from headrace.testing.campaign.processes import Child, drop_locks, is_alive, locks_of, send
+from headrace.testing.campaign.processes import drop_locks, is_alive, locks_of, send
 from headrace.testing.campaign.run import PUBLISHER, Run
-from headrace.testing.campaign.tally import HEIR, HITS, Ends, Tally
+from headrace.testing.campaign.tally import HEIR, Ends, Tally
 from headrace.testing.campaign.watching import Watch
 from headrace.testing.fleet import Member
 
@@ -28,6 +27,17 @@ _SHARES: Final = {
     "zombie": 0.06,
     "power": 0.02,
     "calm": 0.05,
+}
+
+#: ... and that of a point while there are some at which nobody has died yet.
+_POINTS_TO_MEET_SHARE: Final = 1.0
+
+#: Points that only jobs with such an output pass.
+_OF_OUTPUTS: Final = {
+    "hub.publish.before_commit": {"hub"},
+    "hub.publish.after_commit": {"hub"},
+    "job.staged": {"file"},
+    "job.deliver.after_send": {"hub", "webhook"},
 }
 
 SHORTEST_PAUSE_S: Final = 0.05
@@ -47,6 +57,9 @@ _PUBLISHES_WITHIN_S: Final = 6.0
 #: How long a zombie may take to be overtaken and to be refused.
 _TAKE_OVER_S: Final = 15.0
 _REFUSAL_S: Final = 30.0
+
+#: Points of the publishers, too.
+_PUBLISHING: Final = "hub."
 
 _LOOK_EVERY_S: Final = 0.05
 _SAY_EVERY_S: Final = 10.0
@@ -94,7 +107,8 @@ class Strikes:
         self._until(self._all_work, self.run.timeout_s, "all jobs to begin")
         while not self._done():
             self._wait(self._dice.uniform(SHORTEST_PAUSE_S, LONGEST_PAUSE_S))
-            kind = self._dice.choices(list(_SHARES), list(_SHARES.values()))[0]
+            shares = _SHARES | ({"point": _POINTS_TO_MEET_SHARE} if self._to_meet() else {})
+            kind = self._dice.choices(list(shares), list(shares.values()))[0]
             self.tally.strikes[kind] += 1
             self._strikes[kind]()
         for job in self.run.supervisors:
@@ -109,8 +123,8 @@ class Strikes:
         return [
             (point, hit)
             for point, hit in self.tally.missing()
-            if point.startswith("hub.")
-            or any(self._in_vain[job, point] < _TRIES_IN_VAIN for job in self.run.supervisors)
+            if point.startswith(_PUBLISHING)
+            or any(self._in_vain[job, point] < _TRIES_IN_VAIN for job in self._jobs_that_pass(point))
         ]
 
     def _all_work(self) -> bool:
@@ -169,21 +183,24 @@ class Strikes:
         """Kill an instance at a random moment; its supervisor starts it again."""
         job = self._job()
         children = self.run.children(job)
-        if children:
-            self._kill(job, self._dice.choice(children))
-
-    def _kill(self, job: str, child: Child) -> None:
+        if not children:
+            return
         self.watch.struck([job], "instance")
-        if send(child.pid, signal.SIGKILL):
+        if send(self._dice.choice(children).pid, signal.SIGKILL):
             self.tally.kills["instance"] += 1
 
     def _point(self) -> None:
         """Start a job anew, all its instances to die at a point; after the first deaths, start it sound."""
-        met = list(self.tally.points) or [(point, hit) for point in POINTS for hit in HITS]
-        point, hits = self._dice.choice(self._to_meet() or met)
-        if point.startswith("hub.") and self._dice.random() < 0.5:
+        places = self._to_meet() or list(self.tally.points)
+        if not places:
+            return None
+        point, hits = self._dice.choice(places)
+        jobs = self._jobs_that_pass(point)
+        if point.startswith(_PUBLISHING) and (not jobs or self._dice.random() < 0.5):
             return self._publisher_at(point, hits)
-        job = self._job_for(point)
+        fewest = min(self._in_vain[job, point] for job in jobs)
+        job = self._dice.choice([job for job in jobs if self._in_vain[job, point] == fewest])
+        self._until_back(job)
         self._kill_tree(job, "point")
         self.run.fleet.start(self.run.supervisors[job], point, hits)
         before = self.tally.kills["point"]
@@ -198,19 +215,20 @@ class Strikes:
         self.run.fleet.start(self.run.supervisors[job])
         return None
 
-    def _job_for(self, point: str) -> str:
-        """Choose a job for a point: rather one that has not passed it in vain so far."""
-        jobs = list(self.run.supervisors)
-        fewest = min(self._in_vain[job, point] for job in jobs)
-        job = self._dice.choice([job for job in jobs if self._in_vain[job, point] == fewest])
-        self._until_back(job)
-        return job
+    def _jobs_that_pass(self, point: str) -> list[str]:
+        """Return the jobs that may come to a point, as far as their outputs say."""
+        kinds = _OF_OUTPUTS.get(point)
+        return [
+            job.name
+            for job in self.run.jobs
+            if kinds is None or any(output.kind in kinds for output in job.outputs)
+        ]
 
     def _publisher_at(self, point: str, hits: int) -> None:
         publisher = self._dice.choice(self.run.publishers)
         self._kill_publisher(publisher)
         self.run.fleet.start(publisher, point, hits)
-        if self._within(lambda: not publisher.alive, _PUBLISHES_WITHIN_S):
+        if self._within(lambda: publisher.armed is None, _PUBLISHES_WITHIN_S):  # another took its place
             self.tally.points[point, hits] += 1
         else:
             self._kill_publisher(publisher)
