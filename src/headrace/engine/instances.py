@@ -106,8 +106,9 @@ class Supervisor:
         return self.exit_code
 
     def ended(self, job: str) -> bool:
-        """Tell whether every instance of `job` has ended for good."""
-        return all(r.exit_code is not None for r in self._running if r.command.job == job)
+        """Tell whether `job` was started and every instance of it has ended for good."""
+        codes = [running.exit_code for running in self._running if running.command.job == job]
+        return bool(codes) and None not in codes
 
     @property
     def exit_code(self) -> int:

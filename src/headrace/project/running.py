@@ -63,6 +63,8 @@ class Run:
             for name in (job, *self._names_of_stages(job)):
                 progress.clear_stop(name)
             progress.set_scale(job, None)
+        if self.until_end:
+            self._end_in_order()  # what nothing writes to may end as soon as it has been read
         self.supervisor.start()
 
     def watch(self) -> bool:
