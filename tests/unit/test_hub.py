@@ -11,7 +11,7 @@ from headrace import limits
 from headrace.clock import ManualClock
 from headrace.errors import Fatal, Transient, UserError
 from headrace.local import log
-from headrace.local.hub import Event, Hub, Range
+from headrace.local.hub import Apart, Event, Hub, Range
 
 ALL = {"max_events": 1 << 20, "max_bytes": 1 << 30}
 
@@ -248,14 +248,19 @@ def test_a_long_past_is_forgotten_in_short_transactions(hub, monkeypatch):
     assert (hub.begins()[0], len(bodies(hub))) == (7, 2)
 
 
-def test_one_call_stores_events_in_several_partitions_once(hub):
-    apart = {2: [b"x", b"y"], 0: [b"z"]}
-    published = hub.publish_apart(apart, producer="p", sequence=1)
-    assert set(published.ranges) == {Range(2, 0, 2), Range(0, 0, 1)}
-    assert hub.publish_apart(apart, producer="p", sequence=1).duplicate
-    assert (bodies(hub, 2), bodies(hub), hub.ends()) == ([b"x", b"y"], [b"z"], [1, 0, 2, 0])
+def test_one_transaction_stores_calls_in_several_partitions_each_once(hub, monkeypatch):
+    transactions = []
+    write = hub._database.write
+    monkeypatch.setattr(hub._database, "write", lambda: transactions.append(1) or write())
+    calls = [Apart({2: [b"x", b"y"], 0: [b"z"]}, "p", 1), Apart({0: [b"w"]}, "q", 1)]
+    hub.publish_apart(calls)
+    hub.publish_apart([*calls, Apart({1: [b"v"]}, "q", 2)])
+    hub.publish_apart([])
+    assert len(transactions) == 2
+    assert [bodies(hub, partition) for partition in range(4)] == [[b"z", b"w"], [b"v"], [b"x", b"y"], []]
     with pytest.raises(UserError, match="has no partition 4"):
-        hub.publish_apart({4: [b"x"]}, producer="p", sequence=2)
+        hub.publish_apart([Apart({0: [b"x"]}, "p", 2), Apart({4: [b"x"]}, "q", 3)])
+    assert hub.ends() == [2, 1, 2, 0]
 
 
 def test_a_hub_with_a_retention_forgets_by_itself(tmp_path, clock):

@@ -20,7 +20,7 @@ import msgspec
 from headrace.connect.source import Poll
 from headrace.errors import Fatal
 from headrace.limits import MAX_PUBLISH_BYTES
-from headrace.local.hub import Hub
+from headrace.local.hub import Apart, Hub
 
 #: The kind of the source.
 EXCHANGE: Final = "exchange"
@@ -134,15 +134,26 @@ class ExchangeSink:
         return msgspec.msgpack.encode(list(packs))
 
     def deliver(self, block: bytes, producer: str, sequence: int) -> None:
-        """Publish the packs of a block; a sequence that the hub has already is not stored again.
+        """Publish the packs of a block; see `deliver_all`."""
+        self.deliver_all([(block, producer, sequence)])
 
-        What is too much for one call goes in several, cut at the same places each time, and each a producer
-        of its own.
+    def deliver_all(self, blocks: Iterable[tuple[bytes, str, int]]) -> None:
+        """Publish the packs of blocks, each with its producer and sequence, in as few transactions as can be.
+
+        What the hub has already is not stored again. What is too much for one call goes in several, cut at
+        the same places each time, and each a producer of its own.
         """
-        packs = msgspec.msgpack.decode(block, type=list[tuple[int, bytes]])
-        for part, some in enumerate(_calls(packs)):
-            name = f"{producer}:{part}" if part else producer
-            self._hub.publish_apart(some, producer=name, sequence=sequence)
+        calls: list[Apart] = []
+        left_bytes = MAX_PUBLISH_BYTES
+        for block, producer, sequence in blocks:
+            packs = msgspec.msgpack.decode(block, type=list[tuple[int, bytes]])
+            for part, some in enumerate(_calls(packs)):
+                calls.append(Apart(some, f"{producer}:{part}" if part else producer, sequence))
+            left_bytes -= len(block)
+            if left_bytes <= 0:
+                self._hub.publish_apart(calls)
+                calls, left_bytes = [], MAX_PUBLISH_BYTES
+        self._hub.publish_apart(calls)
 
     def close(self) -> None:
         """Close the hub."""

@@ -65,15 +65,26 @@ class Delivery:
         """Send every waiting block, in order. Raises Transient when a target is not there."""
         while self._waiting:
             block = self._waiting[0]
-            producer = f"job:{self._job}:{block.output}:{self._line}"
             if block.output not in self._sinks:
                 raise UserError(
                     f"job {self._job!r} committed rows for output {block.output!r} that are not delivered "
                     "yet, and its query does not write there any more. Run the earlier query once, to its end"
                 )
-            self._sinks[block.output].deliver(block.block, producer, block.sequence)
-            crash_point("job.deliver.after_send")
-            self._delivered.append(self._waiting.pop(0).id)
+            self._sinks[block.output].deliver(block.block, self._producer(block), block.sequence)
+            self.sent(1)
+
+    def waiting(self) -> list[tuple[bytes, str, int]]:
+        """Return the blocks that wait, with producer and sequence, for whoever sends them and then says `sent`."""
+        return [(block.block, self._producer(block), block.sequence) for block in self._waiting]
+
+    def sent(self, blocks: int) -> None:
+        """Take note that the first so many blocks that waited have been delivered."""
+        crash_point("job.deliver.after_send")
+        self._delivered += [block.id for block in self._waiting[:blocks]]
+        del self._waiting[:blocks]
+
+    def _producer(self, block: OutboxBlock) -> str:
+        return f"job:{self._job}:{block.output}:{self._line}"
 
     def forget(self) -> None:
         """Drop from the namespace what was delivered, as before an orderly end."""

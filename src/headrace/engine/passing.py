@@ -38,11 +38,15 @@ _PARTITION: Final = "@partition"
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What a job is the first stage of: the job `of` with the query `script`, and what is spread how."""
+    """What a job is the first stage of: the job `of` with the query `script`, and what is spread how.
+
+    The input has so many partitions, or `places`.
+    """
 
     of: str
     script: Script
     input: str
+    places: int
     repartition: Repartition
     sink: ExchangeSink
 
@@ -136,9 +140,12 @@ class Passing:
             self._lines[task.name].add(tx, EXCHANGE, self._stage.sink.block(passed.packs))
 
     def deliver(self) -> None:
-        """Send what commits have kept, line by line. Raises Transient when the exchange cannot be written."""
-        for line in self._lines.values():
-            line.deliver()
+        """Send what commits have kept, all at once. Raises Transient when the exchange cannot be written."""
+        waiting = {name: blocks for name, line in self._lines.items() if (blocks := line.waiting())}
+        if waiting:
+            self._stage.sink.deliver_all(block for blocks in waiting.values() for block in blocks)
+            for name, blocks in waiting.items():
+                self._lines[name].sent(len(blocks))
 
     def forget(self) -> None:
         """Drop from the namespace what was delivered, as before an orderly end."""
@@ -158,7 +165,7 @@ class Passing:
 
         It may have to wait for other partitions, and holds what is ahead of them in memory.
         """
-        most_rows = max(MAX_BATCH_ROWS, MAX_WAITING_ROWS // self._stage.repartition.count)
+        most_rows = MAX_WAITING_ROWS // self._stage.places
         if all(lead.rows <= most_rows for lead in self._leads.values()):
             return set()
         reached_us = self._reached_us()

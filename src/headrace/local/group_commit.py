@@ -23,17 +23,16 @@ class GroupCommit:
         self._turn, self._state = threading.Lock(), threading.Lock()
         self._waiting: list[Call] = []
 
-    def commit(self, call: Call) -> Published:
-        """Store the call, perhaps together with others; synced to disk when this returns."""
+    def commit(self, *calls: Call) -> None:
+        """Store the calls, in turn and perhaps together with others; synced to disk when this returns."""
         with self._state:
-            self._waiting.append(call)
+            self._waiting.extend(calls)
         with self._turn:
-            if call.published is None and call.error is None:
+            # They are taken together, so that one stands for all.
+            if calls[0].published is None and calls[0].error is None:
                 self._commit_waiting()
-        if call.error is not None:
-            raise call.error
-        assert call.published is not None
-        return call.published
+        if calls[0].error is not None:
+            raise calls[0].error
 
     def _commit_waiting(self) -> None:
         calls: list[Call] = []

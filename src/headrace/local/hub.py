@@ -24,6 +24,7 @@ from headrace.local.blocks import DamagedBlock, Properties
 from headrace.local.database import AnyDatabase, opened, script
 from headrace.local.group_commit import GroupCommit
 from headrace.local.publishing import (
+    Apart,
     Block,
     Call,
     Columns,
@@ -37,7 +38,7 @@ from headrace.local.publishing import (
 from headrace.local.slices import Slice
 from headrace.names import checked_name, safe_file_stem
 
-__all__ = ["Event", "Hub", "Published", "Range", "Slice"]
+__all__ = ["Apart", "Event", "Hub", "Published", "Range", "Slice"]
 
 FORMAT: Final = 1
 
@@ -209,24 +210,29 @@ class Hub:
             spare=next(self._rotation) % self.partitions,
             partitions=self.partitions,
         )
-        published = self._commits.commit(Call(len(bodies), cut, producer, sequence or 0))
+        call = Call(len(bodies), cut, producer, sequence or 0)
+        self._commits.commit(call)
         self._retain()
-        return published
+        assert call.published is not None
+        return call.published
 
-    def publish_apart(
-        self, bodies: Mapping[int, Sequence[bytes]], *, producer: str, sequence: int
-    ) -> Published:
-        """Store packs of events given by partition, all or none, synced to disk when this returns."""
-        whole = [body for some in bodies.values() for body in some]
-        check(Columns(whole), MAX_PACK_BYTES)
-        check_producer(producer, sequence)
-        cut: list[Block] = []
-        for partition, some in bodies.items():
-            self._check_partition(partition)
-            cut += blocks(Columns(some), partition=partition, spare=0, partitions=self.partitions)
-        published = self._commits.commit(Call(len(whole), cut, producer, sequence))
-        self._retain()
-        return published
+    def publish_apart(self, calls: Sequence[Apart]) -> None:
+        """Store calls that are given partition by partition, all or none, synced when this returns.
+
+        Their events may be packs, which may be larger.
+        """
+        made = []
+        for call in calls:
+            whole = [body for some in call.bodies.values() for body in some]
+            check(Columns(whole), MAX_PACK_BYTES)
+            check_producer(call.producer, call.sequence)
+            cut: list[Block] = []
+            for partition, some in call.bodies.items():
+                self._check_partition(partition)
+                cut += blocks(Columns(some), partition=partition, spare=0, partitions=self.partitions)
+            made.append(Call(len(whole), cut, call.producer, call.sequence))
+        if made:
+            self._commits.commit(*made)
 
     def read(self, partition: int, offset: int, *, max_events: int, max_bytes: int) -> Slice:
         """Return events from `offset` on, at most so many and so large, but at least one if there is any.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,6 +31,15 @@ class Event:
     body: bytes
     key: str | None = None
     properties: Properties | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """A call whose events are given by partition; a sequence that the hub has is not stored again."""
+
+    bodies: Mapping[int, Sequence[bytes]]
+    producer: str
+    sequence: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,8 @@ def _nearest(folder: Path) -> Path:
 
 def _stored(folder: Path) -> Iterator[Finding]:
     """Yield what the files of the namespace and the hubs are like; each is read as a whole."""
-    for path in [folder / "namespace.db", *sorted((folder / "hubs").glob("*.db"))]:
+    hubs = [*sorted((folder / "hubs").glob("*.db")), *sorted((folder / "exchanges").rglob("*.db"))]
+    for path in [folder / "namespace.db", *hubs]:
         if path.is_file() and path.stat().st_size:
             yield _stored_file(path)
 

@@ -65,7 +65,8 @@ def _opened_stage(project: Project, namespace: Namespace, stage: str, instance: 
     """Open the stage of a job that repartitions an input for it."""
     job, _, name = stage.partition(STAGE_MARK)
     script = project.runnable_script(job)
-    repartition = layout_of(project, script).repartitions[name]
+    layout = layout_of(project, script)
+    repartition = layout.repartitions[name]
     with contextlib.ExitStack() as stack:
         source = open_source(project, namespace, stage, name, str(instance))
         stack.callback(source.close)
@@ -78,7 +79,7 @@ def _opened_stage(project: Project, namespace: Namespace, stage: str, instance: 
             {},
             project.job(job).policy,
             per_partition=True,
-            stage=Stage(job, script, name, repartition, sink),
+            stage=Stage(job, script, name, layout.inputs[name].count, repartition, sink),
             ends=all(input_ends(project, other) for other in script.inputs),
         )
 
