@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 
 from headrace.clock import Clock, SystemClock
+from headrace.connect.file_ahead import ReadAhead, Window
 from headrace.connect.file_lines import Bodies, Piece
 from headrace.connect.file_sequence import FileSequence, Limit
 from headrace.connect.source import Poll
@@ -32,8 +33,8 @@ _SYSTEM_CLOCK: Final = SystemClock()
 #: How long a line is taken to be before any was read.
 _FIRST_LINE_BYTES: Final = 256
 
-#: Of what so many lines need by their mean length this much is read, so that mostly all of it is taken: to cut
-#: something off is to copy the rest.
+#: Of what so many lines need by their mean length this much is read, so that mostly all of it is taken: to
+#: cut something off is to copy the rest.
 _MARGIN: Final = 0.98
 
 #: Lines are enough if they are this share of those asked for.
@@ -111,6 +112,7 @@ class FileSource:
         self._sequence = FileSequence(input_name, self.place, folder, record, clock, limit)
         self._line_bytes = float(_FIRST_LINE_BYTES)
         self._nothing_to: tuple[int, _Reading] | None = None
+        self._ahead = ReadAhead()
         # The end may be asked for while a thread reads ahead.
         self._turn = threading.Lock()
 
@@ -152,11 +154,25 @@ class FileSource:
             if not reading.pieces:
                 self._nothing_to = (offset, reading)
                 return None
+            if reading.events >= max_events * _ENOUGH:
+                self._read_ahead(reading, max_events, max_bytes)
             return self._poll(reading)
 
     def close(self) -> None:
         """Close what is open."""
+        self._ahead.close()
         self._sequence.close()
+
+    def _read_ahead(self, reading: _Reading, max_events: int, max_bytes: int) -> None:
+        """Begin to read what the next poll will ask for if it is like this one."""
+        file = self._sequence.file(reading.number, reading.at)
+        if file is not None:
+            until, _ = self._sequence.bounds(reading.number, reading.at)
+            self._ahead.begin(file, self._window(reading.at, max_events, max_bytes), until)
+
+    def _window(self, at: int, events: int, room_bytes: int) -> Window:
+        size_bytes = max(_SMALL_BYTES, int(events * self._line_bytes * _MARGIN))
+        return Window(at, events, min(max(room_bytes, 1), size_bytes))
 
     def _read(self, reading: _Reading, max_events: int, max_bytes: int) -> None:
         """Read on until there is enough, or nothing more."""
@@ -165,15 +181,14 @@ class FileSource:
             room = max_bytes - reading.size_bytes
             if reading.events and room < self._line_bytes * 2:
                 return
-            window = min(max(room, 1), max(_SMALL_BYTES, int(wanted * self._line_bytes * _MARGIN)))
-            piece = self._piece(reading, wanted, window)
+            piece = self._piece(reading, wanted, room)
             if piece is None:
                 return
             if piece.events:
                 self._line_bytes = (len(piece.text) + 1) / piece.events
             reading.add(piece)
 
-    def _piece(self, reading: _Reading, max_events: int, max_bytes: int) -> Piece | None:
+    def _piece(self, reading: _Reading, events: int, room_bytes: int) -> Piece | None:
         """Return the next lines, of the next file if this one has no more; None if there are none yet."""
         sequence = self._sequence
         while True:
@@ -182,9 +197,12 @@ class FileSource:
             if file is not None:
                 until, whole = sequence.bounds(number, at)
                 read: Callable[..., Piece] = file.rest_of_line
+                ahead: Piece | None = None
                 if reading.is_checked or sequence.begins_line(number, at):
-                    read = partial(file.read, max_events=max_events, max_bytes=max_bytes)
-                piece = read(at, until, whole=whole)
+                    window = self._window(at, events, room_bytes)
+                    ahead = self._ahead.take(file, window, until)
+                    read = partial(file.read, max_events=events, max_bytes=window.max_bytes)
+                piece = ahead or read(at, until, whole=whole)
                 if piece.behind == at and not whole and sequence.later(number):
                     piece = read(at, sequence.size_bytes(number), whole=True)
                 if piece.behind > at:
