@@ -59,8 +59,7 @@ class FileSink:
 
     def prepare(self, rows: Rows) -> Prepared[bytes]:
         """Encode the rows as JSON lines."""
-        lines = encode_lines(rows.batch)
-        return Prepared(lines + b"\n" if lines else b"", rows.batch.height)
+        return Prepared(encode_lines(rows.batch, ended=True), rows.batch.height)
 
     def stage(self, payload: bytes) -> int:
         """Write and sync a payload behind what is published; returns the size that the file has with it."""

@@ -43,16 +43,18 @@ def encode_rows(batch: Batch, columns: Sequence[Column] | None = None) -> pl.Ser
     return rows if len(rows) == batch.height else rows.new_from_index(0, batch.height)
 
 
-def encode_lines(batch: Batch) -> bytes:
-    """Return the JSON object of each row, separated by newlines."""
+def encode_lines(batch: Batch, *, ended: bool = False) -> bytes:
+    """Return the JSON object of each row, separated by newlines; with `ended` one is behind the last, too."""
     columns = _shown(batch.columns)
     if not batch.height:
         return b""
     if not columns or not all(_is_plain(batch.frame, column) for column in columns):
-        return bytes(encode_rows(batch).str.join("\n").cast(pl.Binary).item())
+        text = bytes(encode_rows(batch).str.join("\n").cast(pl.Binary).item())
+        return text + b"\n" if ended else text
     lines = BytesIO()
     batch.frame.select(_scalar(column, column.planes[0]) for column in columns).write_ndjson(lines)
-    lines.truncate(lines.tell() - 1)
+    if not ended:
+        lines.truncate(lines.tell() - 1)
     return lines.getvalue()
 
 
