@@ -67,7 +67,9 @@ def measured(command: Sequence[str], folder: Path) -> Measured:
     stop = threading.Event()
     with (folder / "stderr.txt").open("w+") as errors:
         started = time.perf_counter()
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True)
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True, env=_environment()
+        )
         sampler = _Sampler(process.pid)
         watcher = threading.Thread(target=sampler.watch, args=(stop,))
         watcher.start()
@@ -86,6 +88,11 @@ def measured(command: Sequence[str], folder: Path) -> Measured:
     sampler.wait_for_all()
     cpu_s = sum(sampler.ticks.values()) / _TICKS_PER_S
     return Measured(wall_s, cpu_s, sampler.peak_pages * _PAGE_BYTES / 1e6, printed)
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of a machine on which modules stay compiled, as they do unless one forbids it."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def resident_bytes(pid: int) -> int:
