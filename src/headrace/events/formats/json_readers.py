@@ -34,7 +34,8 @@ class Reading:
 def read_typed(lines: Lines, schema: Schema) -> Reading | None:
     """Read lines of scalars with Polars, and prove that nothing was lost; None when it refuses the batch."""
     try:
-        frame = pl.read_ndjson(lines.joined, schema=schema.dtypes)
+        # In one piece, since all that is done with it later is done piece by piece.
+        frame = pl.read_ndjson(lines.joined, schema=schema.dtypes).rechunk()
     except pl.exceptions.PolarsError:
         return None
     if frame.height != lines.count:
