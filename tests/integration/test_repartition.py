@@ -284,6 +284,15 @@ def test_another_partition_by_does_not_go_on_from_the_state_of_the_one_before(be
     assert sum(row["n"] for row in bench.rows("spread") if row["at"] == at(50)) == 2
 
 
+def test_events_that_were_passed_on_for_a_query_are_not_read_by_another(bench):
+    click(bench, 1, 2)
+    bench.run("spread~clicks")
+    query = QUERIES["a tumbling count by key"].replace("SUM(id)", "SUM(value)")
+    bench.query("spread", query, "PARTITION BY user INTO 4")
+    with pytest.raises(UserError, match=r"job 'spread'.*--from now"):
+        bench.run("spread~clicks")
+
+
 def test_what_a_query_without_state_has_read_is_not_read_again_by_a_first_stage_unasked(bench):
     (bench.folder / "spread.sql").write_text("SELECT id INTO spread FROM clicks")
     click(bench, 1, 2)

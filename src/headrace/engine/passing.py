@@ -59,11 +59,14 @@ class Stage:
 def stage_script(script: Script, input_name: str, repartition: Repartition) -> Script:
     """Return what the first stage runs: the events of the input as `script` times them, as they are.
 
-    It means something else where the events are spread in another way, so that no state goes on there.
+    It means something else where the events are spread in another way, or other columns of them are read, so
+    that no state goes on there.
     """
     scan = {scan.input: scan for scan in scans(script)}[input_name]
     tables = tuple(table for table in script.tables if table.input == input_name)
-    output = Output(repartition.rule, scan)
+    read = columns_read(script)
+    columns = "*" if read is None else ", ".join(sorted(read))
+    output = Output(f"{columns} BY {repartition.rule}", scan)
     return Script(script.text, (), (output,), (input_name,), (), tables=tables)
 
 
@@ -128,6 +131,7 @@ class Passing:
         for name in self._lines.keys() - names:
             self._lines.pop(name).forget()
             self._leads.pop(name, None)
+            self._told_us.pop(name, None)
         for name in names - self._lines.keys():
             sinks = {EXCHANGE: self._stage.sink}
             line = Delivery(self._progress, self._namespace, self._stage.name, name, sinks)
