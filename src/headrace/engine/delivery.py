@@ -74,7 +74,7 @@ class Delivery:
             self.sent(1)
 
     def waiting(self) -> list[tuple[bytes, str, int]]:
-        """Return the blocks that wait, with producer and sequence, for whoever then says that they are `sent`."""
+        """Return the blocks that wait, with producer and sequence, for whoever then calls `sent`."""
         return [(block.block, self._producer(block), block.sequence) for block in self._waiting]
 
     def sent(self, blocks: int) -> None:
