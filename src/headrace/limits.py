@@ -133,5 +133,5 @@ MAX_WINDOWS_OF_EVENT: Final = 1_000_000
 MAX_REQUEST_ROWS: Final = 10_000
 MAX_REQUEST_BYTES: Final = 1_000_000
 
-#: A file that a job reads: offsets have as many numbers for each file, and for 8 million files 63 bits in all.
+#: A file that a job reads: offsets have as many numbers for each file, and in 63 bits for 8 million files.
 MAX_INPUT_FILE_BYTES: Final = 1 << 40

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from headrace.engine.job import KILLER
+from headrace.engine.letters import KILLER
 from tests.crash.processes import Sandbox
 
 SETTINGS = """

@@ -115,5 +115,5 @@ def test_events_that_are_needed_and_gone_are_a_clear_end(bench):
     bench.run_and_die(COUNTS, 0.2)
     with Hub.open(bench.namespace.hubs_folder, "events") as hub:
         hub.expire(START_US + 60 * SECOND_US)
-    with pytest.raises(Fatal, match="partition 0, from offset 0 on are not there any more.*--from now"):
+    with pytest.raises(Fatal, match=r"partition 0, from offset 0 on are not there any more.*--from now"):
         bench.run(COUNTS)

@@ -8,7 +8,8 @@ import pytest
 
 from headrace.clock import ManualClock
 from headrace.engine import passing
-from headrace.engine.job import KILLER, Instance
+from headrace.engine.job import Instance
+from headrace.engine.letters import KILLER
 from headrace.engine.passing import Passing
 from headrace.engine.starting import Start
 from headrace.errors import UserError

@@ -13,22 +13,22 @@ Where an input is to be repartitioned a job of its own does that, the first stag
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
 from headrace.clock import Clock, SystemClock
-from headrace.connect.sink import LocalSink, RemoteSink, Sink, StagedSink
-from headrace.connect.source import CompetingSource, OrderedSource, Poll, Source
-from headrace.engine.arrivals import NOTHING, POLICY, Arranger, Arrivals
+from headrace.connect.sink import LocalSink, RemoteSink, StagedSink
+from headrace.connect.source import CompetingSource, OrderedSource, Poll
+from headrace.engine.arrivals import NOTHING, Arranger, Arrivals
 from headrace.engine.delivery import Delivery
 from headrace.engine.intake import Intake
+from headrace.engine.letters import KILLER, Part, dead_letters, where_it_stopped
+from headrace.engine.open_job import OpenJob, instance_name
 from headrace.engine.pace import Pace, Ticking
 from headrace.engine.packs import rows_in_packs
-from headrace.engine.passing import Passed, Passing, Stage
-from headrace.engine.program import Program, Results
+from headrace.engine.passing import Passing
+from headrace.engine.program import Results
 from headrace.engine.row_error import RowError
 from headrace.engine.shares import Shares
 from headrace.engine.stages import StageClocks
@@ -37,53 +37,13 @@ from headrace.engine.tasks import Tasks
 from headrace.engine.timeline import keeps_state
 from headrace.engine.writing import DeadRow, Outcome, RowIds, position_ids, prepare, time_ids
 from headrace.errors import DataError, Fatal, HeadraceError, Transient
-from headrace.events.watermark import Policy
 from headrace.faults import crash_point
-from headrace.local.dead_letters import DEAD_ROW, DeadLetter, DeadLetters
+from headrace.local.dead_letters import DeadLetters
 from headrace.local.namespace import Namespace, Transaction
 from headrace.local.progress import Progress
 
 #: How often an instance looks for free tasks, a request to stop and expired leases, in seconds.
 HOUSEKEEPING_S: Final = 0.5
-
-KILLER: Final = "the process died each time it worked on this event alone"
-
-
-@dataclass(frozen=True, slots=True)
-class OpenJob:
-    """A job whose query is bound and whose inputs, outputs and functions are open in this process.
-
-    With `per_partition` a query with state runs as a task for each partition. One with a `stage` has no
-    outputs: it passes its input on to another job. Unless it `ends` its inputs are parts of what goes on.
-    """
-
-    name: str
-    program: Program
-    sources: Mapping[str, Source]
-    sinks: Mapping[str, Sink]
-    policy: Policy = POLICY
-    per_partition: bool = False
-    stage: Stage | None = None
-    ends: bool = True
-
-    @property
-    def whole(self) -> str:
-        """The name of the job that this one is, or is a stage of."""
-        return self.name if self.stage is None else self.stage.of
-
-
-@dataclass(slots=True)
-class _Part:
-    """What an epoch came to for one task, or for all events of a job without state."""
-
-    task: StatefulTask | None
-    outcome: Outcome
-    results: Results = field(default_factory=Results)
-    passed: Passed = field(default_factory=Passed)
-
-    @property
-    def rows(self) -> int:
-        return self.passed.rows + sum(prepared.rows for prepared in self.outcome.prepared.values())
 
 
 class Instance:
@@ -265,11 +225,11 @@ class Instance:
             self._intake.done(arrivals)
             self._ticking.wake()
 
-    def _parts(self, arrivals: Arrivals) -> list[_Part]:
+    def _parts(self, arrivals: Arrivals) -> list[Part]:
         """Run the events of an epoch, task by task."""
         if self._stateful is None:
             if arrivals.skipped:
-                return [_Part(None, Outcome())]
+                return [Part(None, Outcome())]
             with self.clocks.stage("query"):
                 results = self._run(arrivals, partial(self._job.program.run, arrivals.batches))
             return [self._part(None, results, arrivals)]
@@ -319,17 +279,17 @@ class Instance:
         try:
             results = run()
         except RowError as error:
-            raise DataError(f"{error}\n{_where(arrivals, error.origin)}") from None
+            raise DataError(f"{error}\n{where_it_stopped(arrivals, error.origin)}") from None
         self.clocks.move("query", "score", results.score_ns)
         return results
 
-    def _part(self, task: StatefulTask | None, results: Results, arrivals: Arrivals) -> _Part:
+    def _part(self, task: StatefulTask | None, results: Results, arrivals: Arrivals) -> Part:
         crash_point("job.after_score")
         with self.clocks.stage("write"):
             if self._passing is not None and task is not None:
-                return _Part(task, Outcome(), results, self._passing.packed(task, results))
+                return Part(task, Outcome(), results, self._passing.packed(task, results))
             ids = self._row_ids(task, arrivals)
-            return _Part(task, prepare(results, arrivals.first, self._job.sinks, ids, self._from_us), results)
+            return Part(task, prepare(results, arrivals.first, self._job.sinks, ids, self._from_us), results)
 
     def _row_ids(self, task: StatefulTask | None, arrivals: Arrivals) -> RowIds:
         if task is None:
@@ -337,8 +297,8 @@ class Instance:
         name = f"{self._job.name}{task.suffix}"
         return lambda output, batch: time_ids(name, output, batch)
 
-    def _commit(self, arrivals: Arrivals, parts: Sequence[_Part]) -> None:
-        letters = self._letters(arrivals, parts)
+    def _commit(self, arrivals: Arrivals, parts: Sequence[Part]) -> None:
+        letters = dead_letters(self._job, arrivals, parts, self._from_us, self._clock.now_us())
         staged = self._stage(parts)
         with self.clocks.stage("commit"):
             with self._namespace.transaction() as tx:
@@ -372,7 +332,7 @@ class Instance:
             else:
                 self._passing.deliver()
 
-    def _stage(self, parts: Sequence[_Part]) -> dict[str, int]:
+    def _stage(self, parts: Sequence[Part]) -> dict[str, int]:
         """Write the rows of files where they will stay; the commit says that they count."""
         payloads: dict[str, list[bytes]] = {}
         for part in parts:
@@ -385,7 +345,7 @@ class Instance:
             crash_point("job.staged")
         return staged
 
-    def _write(self, tx: Transaction, part: _Part) -> None:
+    def _write(self, tx: Transaction, part: Part) -> None:
         if self._passing is not None and part.task is not None:
             self._passing.add(tx, part.task, part.passed)
         for name, prepared in part.outcome.prepared.items():
@@ -395,7 +355,7 @@ class Instance:
             elif name not in self._staged:
                 self._delivery.add(tx, name, prepared.payload)
 
-    def _count(self, tx: Transaction, arrivals: Arrivals, parts: Sequence[_Part], dead: int) -> None:
+    def _count(self, tx: Transaction, arrivals: Arrivals, parts: Sequence[Part], dead: int) -> None:
         rows_out = sum(part.rows for part in parts)
         self.clocks.events_in += arrivals.events
         self.clocks.rows_out += rows_out
@@ -411,65 +371,3 @@ class Instance:
         source = self._job.sources[poll.input]
         assert isinstance(source, CompetingSource)
         return source
-
-    # --- dead letters --------------------------------------------------------------------------------
-
-    def _letters(self, arrivals: Arrivals, parts: Sequence[_Part]) -> list[DeadLetter]:
-        dead = {reject.origin: reject.reason for reject in arrivals.rejected}
-        if arrivals.skipped and arrivals.polls[0].packed is None:
-            dead[arrivals.first] = KILLER
-        for part in parts:
-            dead |= part.outcome.dead
-        letters = [self._letter(arrivals, origin, reason) for origin, reason in dead.items()]
-        if self._from_us is not None:
-            # What was read to fill the first windows has been judged before.
-            letters = [letter for letter in letters if letter.first_us >= self._from_us]
-        return letters + [letter for part in parts for letter in self._row_letters(part)]
-
-    def _letter(self, arrivals: Arrivals, origin: int, reason: str) -> DeadLetter:
-        poll, index = arrivals.place(origin)
-        return DeadLetter(
-            job=self._job.whole,
-            source_kind=self._job.sources[poll.input].kind,
-            source=self._job.sources[poll.input].place,
-            partition=poll.partition,
-            position=poll.offsets[index],
-            body=poll.bodies[index],
-            reason=reason,
-            first_us=self._clock.now_us() if poll.arrival_us is None else int(poll.arrival_us[index]),
-        )
-
-    def _row_letters(self, part: _Part) -> list[DeadLetter]:
-        """Return letters of rows that come from no one event; their place is that in the task's epochs."""
-        if not part.outcome.dead_rows:
-            return []
-        assert part.task is not None
-        return [
-            DeadLetter(
-                job=self._job.name,
-                source_kind=DEAD_ROW,
-                source=f"{self._job.name}{part.task.suffix}",
-                partition=part.task.epoch + 1,
-                position=number,
-                body=row.body.encode(),
-                reason=row.reason,
-            )
-            for number, row in enumerate(part.outcome.dead_rows)
-        ]
-
-
-def instance_name(number: int) -> str:
-    """Return the name under which an instance owns its line of the outbox, and is listed."""
-    return f"instance-{number}"
-
-
-def _where(arrivals: Arrivals, origin: int | None) -> str:
-    if origin is None or origin < arrivals.first:
-        return "The job stopped; nothing of this batch was written."
-    poll, index = arrivals.place(origin)
-    body = poll.bodies[index][:200].decode("utf-8", "replace")
-    return (
-        f"The job stopped at input '{poll.input}', partition {poll.partition}, "
-        f"position {poll.offsets[index]}: {json.dumps(body, ensure_ascii=False)}. "
-        "Nothing behind it was written."
-    )

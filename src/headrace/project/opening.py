@@ -16,7 +16,7 @@ from headrace.connect.source import Source
 from headrace.connect.table import TableSettings, TableSink
 from headrace.connect.webhook import WebhookSettings, WebhookSink
 from headrace.engine.given import functions_of
-from headrace.engine.job import OpenJob, instance_name
+from headrace.engine.open_job import OpenJob, instance_name
 from headrace.engine.passing import Stage, stage_script
 from headrace.engine.program import Program
 from headrace.local.input_files import InputFiles

@@ -11,7 +11,8 @@ from pathlib import Path
 from headrace.connect.console import ConsoleSink
 from headrace.connect.file_output import FileSink
 from headrace.connect.sink import Sink
-from headrace.engine.job import Instance, OpenJob, instance_name
+from headrace.engine.job import Instance
+from headrace.engine.open_job import OpenJob, instance_name
 from headrace.engine.starting import Start, positions
 from headrace.errors import UserError
 from headrace.local.namespace import Namespace
