@@ -47,4 +47,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _not_running(job: str) -> UserError:
-    return UserError(f"job '{job}' is not running: set `instances` in [jobs.{job}], then `headrace run {job}`")
+    return UserError(
+        f"job '{job}' is not running: set `instances` in [jobs.{job}], then `headrace run {job}`"
+    )
