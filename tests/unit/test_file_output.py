@@ -65,6 +65,21 @@ def test_commits_append(output):
     assert output.text() == b"one\ntwo\nthree\n"
 
 
+def test_a_process_that_was_overtaken_and_wakes_in_the_middle_of_a_write_changes_nothing(output):
+    zombie = output.sink()
+    output.commit(zombie, b"one\n")
+    paused_at = os.dup(zombie._handle)
+    heir = output.sink()
+    output.commit(heir, b"two\n")
+    os.pwrite(paused_at, b"ghost\n", 4)
+    os.ftruncate(paused_at, 4)
+    os.close(paused_at)
+    with pytest.raises(Fatal, match="moved or removed while it was written"):
+        zombie.stage(b"ghost\n")
+    output.commit(heir, b"three\n")
+    assert output.text() == b"one\ntwo\nthree\n"
+
+
 def test_folders_of_the_path_are_made_and_so_is_the_file(output):
     output.sink("deep/er/out.jsonl")
     assert output.text("deep/er/out.jsonl") == b""

@@ -6,6 +6,7 @@ What stands behind the size on record was written by a process that died before 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import stat
 from collections.abc import Iterator
@@ -16,9 +17,11 @@ from headrace.connect.file_sequence import is_pattern
 from headrace.connect.sink import Prepared, Rows
 from headrace.errors import Fatal, UserError, disk_error
 from headrace.events.formats.json import encode_lines
-from headrace.local.files import make_folder, sync_folder
+from headrace.local.files import make_folder, replacing, sync_folder
 from headrace.local.namespace import Namespace, Transaction
 from headrace.local.staged import Staged, StagedFile, path_on_record, staged_of_line
+
+_COPIED_BYTES: Final = 1024 * 1024
 
 #: Only the data and what is needed to read it back, where the system can do so.
 _sync: Final = getattr(os, "fdatasync", os.fsync)
@@ -51,11 +54,31 @@ class FileSink:
         with self._writing("open"):
             make_folder(self._path.parent)
             is_new = not self._path.exists()
-            self.close()
-            self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            if not self._open():
+                # Whoever has it open lost the line without noticing. What it may yet write must not get in here.
+                self._copy(0 if known is None else known.size_bytes)
+                self._open()
             if is_new:
                 sync_folder(self._path.parent)
         self._published_bytes()
+
+    def _open(self) -> bool:
+        """Open the file, and tell whether no other process has."""
+        self.close()
+        self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        return False
+
+    def _copy(self, size_bytes: int) -> None:
+        """Put a copy of what is published in the place of the file."""
+        with self._path.open("rb") as source, replacing(self._path) as target:
+            left = size_bytes
+            while left:
+                chunk = source.read(min(left, _COPIED_BYTES))
+                target.write(chunk)
+                left -= len(chunk)
 
     def prepare(self, rows: Rows) -> Prepared[bytes]:
         """Encode the rows as JSON lines."""
