@@ -55,7 +55,7 @@ class FileSink:
             make_folder(self._path.parent)
             is_new = not self._path.exists()
             if not self._open():
-                # Whoever has it open lost the line without noticing. What it may yet write must not get in here.
+                # Whoever has it open lost the line without noticing, and may yet write into it.
                 self._copy(0 if known is None else known.size_bytes)
                 self._open()
             if is_new:
