@@ -90,5 +90,5 @@ def test_messages_of_a_queue_are_left_alone_while_an_event_of_a_hub_is_looked_fo
         assert [poll.input for poll in polls] == ["papers"]
         assert queue.depth().leased == 0
     finally:
-        intake.close()
+        intake.close(blameless=False)
         die(tasks)
