@@ -1,11 +1,15 @@
 """Starting from a time, and replaying: the same rows, from the first on whole."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from headrace.engine.starting import Start
 from headrace.errors import UserError
+from headrace.local.hub import Hub
+from headrace.local.input_files import InputFiles
+from headrace.local.namespace import Namespace
 from headrace.project import Project
 from headrace.project.replay import replay
 from headrace.project.starting import start_job
@@ -103,3 +107,42 @@ def test_a_start_that_nobody_understands_is_refused_with_what_there_is(text):
 
 def test_a_time_without_a_zone_is_utc():
     assert Start.read("1970-01-01T01:00:00+01:00") == Start.read("1970-01-01") == Start("time", 0)
+
+
+def test_a_replay_has_the_rows_that_each_partition_is_certain_of(tmp_path):
+    (tmp_path / "headrace.toml").write_text(
+        '[inputs.clicks]\nkind = "hub"\npartitions = 2\nkey = "s"\n\n[outputs.rows]\nkind = "table"\n\n'
+        "[jobs.job]\nlate_seconds = 86400\n"
+        'sql = "SELECT s INTO rows FROM clicks TIMESTAMP BY t GROUP BY s, TumblingWindow(second, 10)"\n'
+    )
+    project = Project.load(tmp_path)
+    begin = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=5)
+    with (
+        Namespace.open(project.data) as namespace,
+        Hub.ensure(namespace.hubs_folder, "clicks", partitions=2) as hub,
+    ):
+        for partition, seconds in ((0, (1, 25)), (1, (2,))):
+            events = [{"s": s, "t": (begin + timedelta(seconds=s)).isoformat()} for s in seconds]
+            hub.publish_bodies([json.dumps(event).encode() for event in events], partition=partition)
+    replay(project, "job", Start.read("beginning"), tmp_path / "out")
+    assert (tmp_path / "out" / "rows.jsonl").read_text() == '{"s":1}\n'
+
+
+@pytest.mark.parametrize("where", ["last", "now"])
+def test_a_replay_from_where_there_is_nothing_to_replay_is_refused(bench, tmp_path, where):
+    with pytest.raises(UserError, match=f"cannot start from '{where}': say beginning, or a time"):
+        replay(Project.load(bench.folder), "job", Start.read(where), tmp_path)
+
+
+def test_a_replay_of_files_leaves_those_that_the_job_has_on_record_alone(tmp_path):
+    (tmp_path / "headrace.toml").write_text(
+        '[inputs.lines]\nkind = "file"\npath = "in/*.jsonl"\n\n[outputs.rows]\nkind = "table"\n\n'
+        '[jobs.job]\nsql = "SELECT id INTO rows FROM lines"\n'
+    )
+    (tmp_path / "in").mkdir()
+    project = Project.load(tmp_path)
+    with Namespace.open(project.data) as namespace:
+        for name in ("a", "b"):
+            (tmp_path / "in" / f"{name}.jsonl").write_text(f'{{"id": "{name}"}}\n')
+        assert replay(project, "job", Start.read("beginning"), tmp_path / "out").events == 2
+        assert InputFiles(namespace, "job", "lines").since(0) == []

@@ -74,7 +74,7 @@ def test_a_process_that_was_overtaken_and_wakes_in_the_middle_of_a_write_changes
     os.pwrite(paused_at, b"ghost\n", 4)
     os.ftruncate(paused_at, 4)
     os.close(paused_at)
-    with pytest.raises(Fatal, match="moved or removed while it was written"):
+    with pytest.raises(UserError, match="moved or removed while it was written"):
         zombie.stage(b"ghost\n")
     output.commit(heir, b"three\n")
     assert output.text() == b"one\ntwo\nthree\n"
@@ -136,14 +136,14 @@ def test_a_file_shorter_than_what_was_published_is_fatal(output):
     output.commit(sink, b"one\ntwo\n")
     os.truncate(output.folder / "out.jsonl", 4)
     for write in (output.sink, lambda: sink.stage(b"three\n")):
-        with pytest.raises(Fatal, match="has only 4 bytes, and 8 were written and committed: rows are lost"):
+        with pytest.raises(UserError, match="has only 4 bytes, and 8 were written and committed: rows"):
             write()
 
 
 def test_a_file_that_is_gone_is_fatal_and_is_not_made_anew(output):
     output.commit(output.sink(), b"one\n")
     (output.folder / "out.jsonl").unlink()
-    with pytest.raises(Fatal, match="is gone or empty, and 4 were written and committed"):
+    with pytest.raises(UserError, match="is gone or empty, and 4 were written and committed"):
         output.sink()
     assert not (output.folder / "out.jsonl").exists()
 
@@ -152,7 +152,7 @@ def test_a_file_that_was_moved_while_it_is_written_is_fatal(output):
     sink = output.sink()
     (output.folder / "out.jsonl").rename(output.folder / "moved.jsonl")
     (output.folder / "out.jsonl").touch()
-    with pytest.raises(Fatal, match="was moved or removed while it was written"):
+    with pytest.raises(UserError, match="was moved or removed while it was written"):
         sink.stage(b"one\n")
 
 

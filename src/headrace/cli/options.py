@@ -46,7 +46,7 @@ def query_in(path: str) -> str:
 
 def chosen_jobs(project: Project, arguments: argparse.Namespace) -> list[str]:
     """Return the jobs that were named, or all. Raises UserError where there is none."""
-    jobs: list[str] = arguments.jobs or list(project.jobs)
+    jobs = list(dict.fromkeys(arguments.jobs)) or list(project.jobs)
     if not jobs:
         raise UserError("the project has no jobs: add a [jobs.NAME] section to headrace.toml")
     return jobs

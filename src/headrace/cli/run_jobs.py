@@ -6,6 +6,7 @@ import argparse
 import json
 import signal
 from pathlib import Path
+from typing import Final
 
 from headrace.cli.main import complain
 from headrace.cli.options import chosen_jobs
@@ -15,6 +16,9 @@ from headrace.local.progress import Progress
 from headrace.project import Project
 from headrace.project.running import run_of
 from headrace.project.starting import start_job
+
+#: Counts that are told even where there was nothing to count.
+_TOLD: Final = {"events_in", "rows_out", "dead"}
 
 
 def run_jobs(arguments: argparse.Namespace, ahead: Ahead) -> int:
@@ -46,4 +50,4 @@ def run_jobs(arguments: argparse.Namespace, ahead: Ahead) -> int:
 
 
 def _since(before: dict[str, int], now: dict[str, int]) -> dict[str, int]:
-    return {name: value - before.get(name, 0) for name, value in now.items()}
+    return {name: now.get(name, 0) - before.get(name, 0) for name in sorted(_TOLD | now.keys())}

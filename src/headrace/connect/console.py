@@ -18,7 +18,13 @@ class ConsoleSettings(
 
 
 class ConsoleSink:
-    """Prints rows to standard output. A crash between printing and noting it prints a block again."""
+    """Prints rows to standard output. A crash between printing and noting it prints a block again.
+
+    Unless rows are `kept` for a next run, it is no error that nobody reads them: BrokenPipeError says so.
+    """
+
+    def __init__(self, *, kept: bool = True) -> None:
+        self._kept = kept
 
     def prepare(self, rows: Rows) -> Prepared[bytes]:
         """Encode the rows as JSON lines."""
@@ -30,6 +36,8 @@ class ConsoleSink:
             sys.stdout.buffer.write(block + b"\n")
             sys.stdout.buffer.flush()
         except BrokenPipeError:
+            if not self._kept:
+                raise
             raise UserError("nobody reads the console any more: rows wait until the job runs again") from None
         except OSError as error:
             raise disk_error(error.errno or 0, "the console's rows", problem=str(error.strerror)) from None

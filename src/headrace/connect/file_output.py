@@ -40,8 +40,8 @@ class FileSink:
     def resume(self) -> None:
         """Cut off what an earlier process of this line staged and no commit published; make the file.
 
-        Raises `UserError` for a file that is there and that this job did not write, `Fatal` for one that is
-        shorter than what was published.
+        Raises `UserError` for a file that is there and that this job did not write, or that is shorter
+        than what was published.
         """
         known = self._record.read()
         if known is not None:
@@ -121,7 +121,7 @@ class FileSink:
             self._handle = None
 
     def _published_bytes(self) -> int:
-        """Return the size on record; raises `Fatal` if the file is shorter, or not the one that is open."""
+        """Return the size on record; raises `UserError` for a shorter file, or another than is open."""
         known = self._record.read()
         assert known is not None, "resume comes first"
         assert self._handle is not None, "resume comes first"
@@ -129,7 +129,7 @@ class FileSink:
         with self._writing("read"), contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.stat(self._path), os.fstat(self._handle)):
                 return known.size_bytes
-        raise Fatal(
+        raise UserError(
             f"{self._path} was moved or removed while it was written: nothing more is written to it. "
             "Put it back, and start again; to begin another file, change the output's path"
         )
@@ -139,7 +139,7 @@ class FileSink:
             size_bytes = self._path.stat().st_size if self._path.exists() else 0
         if size_bytes < known.size_bytes:
             found = f"has only {size_bytes:,} bytes" if size_bytes else "is gone or empty"
-            raise Fatal(
+            raise UserError(
                 f"{self._path} {found}, and {known.size_bytes:,} were written and committed: rows are lost. "
                 "Put back a copy that has them; to begin another file, change the output's path"
             )

@@ -26,7 +26,14 @@ _FLOCK: Final = "hhqqi4x"
 
 
 class Owned(Transient):
-    """Another process has the task; it is free the moment that process ends."""
+    """Another process has the task; it is free the moment that process ends. `owner` says which."""
+
+    def __init__(self, what: str, owner: str) -> None:
+        super().__init__(
+            f"{what} is run by {owner}. Stop that one first, or wait until it ends: its place is free the "
+            "moment it does"
+        )
+        self.owner = owner
 
 
 class Ownership:
@@ -46,10 +53,7 @@ class Ownership:
         lock = _open_lock(_lock_path(namespace, job, task))
         try:
             if not _locked(lock):
-                raise Owned(
-                    f"task {task!r} of job {job!r} is run by {_read_note(lock)}. Stop that one first, or "
-                    "wait until it ends: its place is free the moment it does"
-                )
+                raise Owned(f"task {task!r} of job {job!r}", _read_note(lock))
             with namespace.transaction() as tx:
                 since = datetime.fromtimestamp(tx.now_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
                 _write_note(lock, f"process {os.getpid()} ({owner}, since {since})")

@@ -93,15 +93,20 @@ def open_program(project: Project, script: Script) -> Program:
     return Program(script, called.scorers, aggregates=called.aggregates, references=references)
 
 
-def open_source(project: Project, namespace: Namespace, job: str, name: str, reader: str) -> Source:
-    """Open an input of a job; `reader` is who of the job holds the leases of a competing one."""
+def open_source(
+    project: Project, namespace: Namespace, job: str, name: str, reader: str, record: Namespace | None = None
+) -> Source:
+    """Open an input of a job; `reader` is who of the job holds the leases of a competing one.
+
+    Files that are begun are put on record in `record`, by default in `namespace`.
+    """
     match project.streams[name]:
         case HubSettings() as hub:
             return HubSource(name, open_hub(namespace.hubs_folder, name, hub))
         case QueueSettings() as queue:
             return QueueSource(name, open_queue(namespace, name, queue), f"{job}/{reader}")
         case FileSettings() as files:
-            return _file_source(project, namespace, job, name, files)
+            return _file_source(project, namespace, name, files, InputFiles(record or namespace, job, name))
 
 
 def open_sink(project: Project, namespace: Namespace, job: str, name: str, instance: int) -> Sink:
@@ -124,10 +129,9 @@ def open_sink(project: Project, namespace: Namespace, job: str, name: str, insta
 
 
 def _file_source(
-    project: Project, namespace: Namespace, job: str, name: str, settings: FileSettings
+    project: Project, namespace: Namespace, name: str, settings: FileSettings, record: InputFiles
 ) -> FileSource:
     """Open files as an input; of those that jobs of the project write only what is committed is read."""
-    record = InputFiles(namespace, job, name)
     if not is_written(project.folder, settings, project.outputs.values()):
         return FileSource(name, settings, project.folder, record)
     return FileSource(

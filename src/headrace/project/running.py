@@ -15,6 +15,7 @@ from headrace.engine.ahead import Ahead
 from headrace.engine.instances import POLL_S, Command, Supervisor
 from headrace.errors import Transient
 from headrace.local.namespace import Namespace
+from headrace.local.ownership import Owned
 from headrace.local.progress import Progress
 from headrace.local.staged import staged_lines
 from headrace.names import stage_name
@@ -155,7 +156,10 @@ def run_of(
     with Namespace.open(project.data) as namespace, contextlib.ExitStack() as stack:
         progress = Progress(namespace)
         for job in jobs:
-            ownership = progress.acquire(job, RUN_TASK, "headrace run")
+            try:
+                ownership = progress.acquire(job, RUN_TASK, "headrace run")
+            except Owned as error:
+                raise Owned(f"job '{job}'", error.owner) from None
             stack.callback(ownership.release)
             # An instance that is no more cannot do it itself, and others write anew what it did not commit.
             for line in staged_lines(namespace, job):

@@ -18,8 +18,12 @@ from headrace.sql.lookback import lookback_us
 
 
 @contextlib.contextmanager
-def replayable(project: Project, namespace: Namespace, job: str) -> Iterator[dict[str, OrderedSource]]:
+def replayable(
+    project: Project, namespace: Namespace, job: str, record: Namespace | None = None
+) -> Iterator[dict[str, OrderedSource]]:
     """Open the inputs of a job to read them from another place than it reads on from.
+
+    With `record` that is where the files that are begun are put on record, not where the job has its own.
 
     Raises UserError for an input whose messages cannot be read again.
     """
@@ -29,12 +33,12 @@ def replayable(project: Project, namespace: Namespace, job: str) -> Iterator[dic
     with contextlib.ExitStack() as stack:
         for name in script.inputs:
             reader = stage_name(job, name) if name in repartitioned else job
-            source = open_source(project, namespace, reader, name, "start")
+            source = open_source(project, namespace, reader, name, "start", record)
             stack.callback(source.close)
             if isinstance(source, CompetingSource):
                 raise UserError(
-                    f"job '{job}' cannot start from another place: input '{name}' is a queue, whose messages "
-                    "are gone once they are done. Leave --from away"
+                    f"job '{job}' can only go on where it stopped: input '{name}' is a queue, whose messages "
+                    "are gone once they are done"
                 )
             sources[name] = source
         yield sources
