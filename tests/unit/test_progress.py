@@ -301,3 +301,11 @@ def test_a_job_that_starts_elsewhere_keeps_nothing_of_before(progress, namespace
     assert progress.start_us("job") == 12
     progress.start_at("job", {}, None)
     assert progress.start_us("job") is None
+
+
+def test_an_instance_that_was_left_behind_cannot_undo_a_start_elsewhere(namespace, progress):
+    left_behind = progress.acquire("job", "events/0", "instance-0")
+    progress.start_at("job", {"events/0": {("events", 0): 0}}, None)
+    with pytest.raises(Fatal, match="taken over by a start elsewhere"), namespace.transaction() as tx:
+        left_behind.check(tx)
+    assert progress.positions("job", "events/0") == {("events", 0): 0}

@@ -33,6 +33,8 @@ RETURNING number
 
 _FRONTIER: Final = "SELECT watermark_us FROM epoch WHERE job = ? AND task = ? ORDER BY number DESC LIMIT 1"
 
+_RAISE_FENCES: Final = "UPDATE task SET fence = fence + 1, owner = 'a start elsewhere' WHERE job = ?"
+
 _SAVE_POSITION: Final = """
 INSERT INTO position (job, task, input, partition, next_offset) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (job, task, input, partition) DO UPDATE SET next_offset = excluded.next_offset
@@ -236,12 +238,14 @@ class Progress:
         """Let a job that is not running go on elsewhere, by task; what it kept is dropped.
 
         So do its `stages`, by name, and what they were to deliver is dropped, too. The output begins at
-        `from_us`, if that is given.
+        `from_us`, if that is given. An instance that was left behind by its parent, and is still in an epoch,
+        cannot commit that any more.
         """
         with self._namespace.transaction() as tx:
             for name, places in {job: positions, **stages}.items():
                 _forget_state(tx, name)
                 tx.connection.execute("DELETE FROM position WHERE job = ?", (name,))
+                tx.connection.execute(_RAISE_FENCES, (name,))
                 for task, offsets in places.items():
                     self.record_epoch(tx, name, task, "{}", offsets)
             tx.connection.executemany("DELETE FROM outbox WHERE job = ?", [(name,) for name in stages])
