@@ -12,7 +12,7 @@ from headrace.engine.job import Instance
 from headrace.engine.letters import KILLER
 from headrace.engine.passing import Passing
 from headrace.engine.starting import Start
-from headrace.errors import UserError
+from headrace.errors import Transient, UserError
 from headrace.local.dead_letters import DEAD_ROW, DeadLetters
 from headrace.local.hub import Hub
 from headrace.local.namespace import Namespace
@@ -443,12 +443,14 @@ def test_an_event_that_kills_the_second_stage_is_found_and_its_neighbours_are_co
 # --- files -------------------------------------------------------------------------------------------------
 
 
+FILES = SETTINGS.replace(
+    '[inputs.clicks]\nkind = "hub"\npartitions = 3', '[inputs.clicks]\nkind = "file"\npath = "in/*.jsonl"'
+)
+
+
 def test_files_are_repartitioned_and_time_runs_out_at_their_end(tmp_path):
-    settings = SETTINGS.replace(
-        '[inputs.clicks]\nkind = "hub"\npartitions = 3', '[inputs.clicks]\nkind = "file"\npath = "in/*.jsonl"'
-    )
     bench = Bench(tmp_path)
-    (tmp_path / "headrace.toml").write_text(settings)
+    (tmp_path / "headrace.toml").write_text(FILES)
     (tmp_path / "in").mkdir()
     for number in range(3):
         lines = [{"id": n, "user": f"user {n % 7}", "t": at(number * 60 + n)} for n in range(50)]
@@ -458,3 +460,49 @@ def test_files_are_repartitioned_and_time_runs_out_at_their_end(tmp_path):
         assert bench.rows("spread") == bench.rows("one")
     assert sum(row["n"] for row in bench.rows("spread")) == 150
     bench.close()
+
+
+def test_at_the_end_of_files_no_task_is_left_whose_instance_is_gone(tmp_path):
+    bench = Bench(tmp_path)
+    (tmp_path / "headrace.toml").write_text(FILES)
+    (tmp_path / "in").mkdir()
+    lines = [{"id": n, "user": f"user {n % 7}", "t": at(n)} for n in range(50)]
+    (tmp_path / "in" / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for job in ("one", *bench.stages()):
+        bench.run(job)
+    bench.run_for("spread", 1, number=1, instances=2)
+    bench.run_for("spread", 0.1, number=0, instances=2)
+    bench.run("spread", number=0, instances=2)
+    assert bench.rows("spread") == bench.rows("one")
+    bench.close()
+
+
+# --- commits that fail --------------------------------------------------------------------------------------
+
+
+def dies(*_):
+    raise Dies
+
+
+def test_a_commit_that_failed_leaves_no_saved_state_behind(bench, monkeypatch):
+    """Or the epochs after it would be taken for known to that state, and what they read for counted."""
+    click(bench, *range(1, 9))
+    bench.run_for("spread~clicks", 20)
+    add, failing = Passing.add, True
+
+    def refuses(*args):
+        if failing:
+            raise Transient("the disk is full")
+        add(*args)
+
+    monkeypatch.setattr(Passing, "add", refuses)
+    bench.clock.us += SECOND_US
+    with pytest.raises(Transient):
+        bench.run_for("spread~clicks", 1)
+    failing = False
+    click(bench, 30, 31, 32)
+    with monkeypatch.context() as patch:
+        patch.setattr(Passing, "deliver", dies)
+        bench.run_for("spread~clicks", 1)
+    bench.finish()
+    assert bench.rows("spread") == bench.rows("one")

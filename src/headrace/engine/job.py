@@ -13,7 +13,7 @@ Where an input is to be repartitioned a job of its own does that, the first stag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -34,7 +34,7 @@ from headrace.engine.shares import Shares
 from headrace.engine.stages import StageClocks
 from headrace.engine.stateful import Cutting, StatefulTask, StatefulTasks, check_nothing_kept
 from headrace.engine.tasks import Tasks
-from headrace.engine.timeline import keeps_state
+from headrace.engine.timeline import Ticks, keeps_state
 from headrace.engine.writing import DeadRow, Outcome, RowIds, position_ids, prepare, time_ids
 from headrace.errors import DataError, Fatal, HeadraceError, Transient
 from headrace.faults import crash_point
@@ -156,8 +156,11 @@ class Instance:
                 self._finish()
                 return
             else:
+                if ending:
+                    self._pass_ended()
                 self._pace.rest()
-            if giving and not self._intake.pending:
+            # At the end whoever has a task finishes it: the one it belongs to may have ended already.
+            if giving and not self._intake.pending and not (ending and self._at_end()):
                 self._give_back()
                 giving = False
             if self._ticking.due:
@@ -248,26 +251,38 @@ class Instance:
     def _tick(self) -> None:
         """Let time pass where nothing came; what comes of it is an epoch that has read nothing.
 
-        Without rows there is nothing to commit: the next epoch has on record how far time came.
+        Without rows there is mostly nothing to commit: the next epoch has on record how far time came.
         """
         passes, fruitful = self._passing is not None, False
-        parts = []
         if self._stateful is not None and (passes or self._stateful.holds):
             quiet = self._tasks.quiet(self._clock.now_us())
-            for task, ticks in self._stateful.with_ticks(quiet, every=passes):
-                results = self._run(NOTHING, partial(task.tick, ticks, NOTHING.first))
-                fruitful |= bool(results)
-                if results or passes:
-                    parts.append(self._part(task, results, NOTHING))
+            fruitful = self._pass_time(self._stateful.with_ticks(quiet, every=passes))
+        self._ticking.ticked(fruitful=fruitful)
+
+    def _pass_ended(self) -> None:
+        """Let no input that has ended hold up the others, of which so much waits that no more is read."""
+        if self._stateful is not None and self._passing is None:
+            self._pass_time(self._stateful.past(self._tasks.ended()))
+
+    def _pass_time(self, ticks_of: Iterable[tuple[StatefulTask, Ticks]]) -> bool:
+        """Let time pass in tasks, and commit what must be; tell whether any rows come of it."""
+        fruitful, parts = False, []
+        for task, ticks in ticks_of:
+            results = self._run(NOTHING, partial(task.tick, ticks, NOTHING.first))
+            fruitful |= bool(results)
+            if results or task.is_followed or self._passing is not None:
+                parts.append(self._part(task, results, NOTHING))
         if parts:
             self._commit(NOTHING, parts)
-        self._ticking.ticked(fruitful=fruitful)
+        return fruitful
 
     def _finish(self) -> None:
         """Let time run out if nothing can come any more, and as far as it has come otherwise."""
         if self._stateful is None or not self._ends:
             self._tick()
             return
+        self._shares.take_all()
+        self._acquire()
         parts = []
         for task in self._stateful.owned:
             results = self._run(NOTHING, partial(task.finish, NOTHING.first))

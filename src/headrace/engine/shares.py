@@ -35,6 +35,7 @@ class Shares:
         self._instance, self._configured = instance, instances
         self._own_only_until_ns = clock.monotonic_ns() + int(TAKE_OVER_AFTER_S * 1e9)
         self._present: frozenset[int] = frozenset()
+        self._takes_all = False
         self.instances = instances
 
     @property
@@ -50,10 +51,14 @@ class Shares:
             state.number for state in self._progress.instances(self._job) if state.heartbeat_us > since_us
         )
 
+    def take_all(self) -> None:
+        """Take whatever is free from now on: at the end of the inputs an instance may be gone for good."""
+        self._takes_all = True
+
     def takes(self, task: int) -> bool:
         """Tell whether a free task is this instance's to take."""
         owner = task % self.instances
-        if owner == self._instance:
+        if self._takes_all or owner == self._instance:
             return True
         return self._clock.monotonic_ns() >= self._own_only_until_ns and owner not in self._present
 

@@ -7,7 +7,7 @@ never changes in place, so it is encoded by a thread while the job goes on, and 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -111,6 +111,11 @@ class StatefulTask:
         return partition
 
     @property
+    def is_followed(self) -> bool:
+        """Whether another stage goes by how far time has come here, and so must find it on record."""
+        return bool(self._cutting.exchanges)
+
+    @property
     def owned(self) -> bool:
         """Whether the task is this instance's."""
         return self._ownership is not None
@@ -162,6 +167,7 @@ class StatefulTask:
         """Within the commit: check that the task is still ours, and record what its state comes from."""
         assert self._ownership is not None
         self._ownership.check(tx)
+        self._committed = False  # until `committed`: what is undone now must not be saved at an orderly end
         polls = [poll for poll in arrivals.polls if poll.partition in self._partitions.get(poll.input, ())]
         reads = reads_of(polls)
         record = Record(reads, arrivals.processed_us, merged(self._ticks), arrivals.skipped)
@@ -302,6 +308,12 @@ class StatefulTasks:
                         own.setdefault(name, {})[partition] = floor_us
             if own and (every or task.timeline.holds):
                 yield task, own
+
+    def past(self, ended: Container[Place]) -> Iterator[tuple[StatefulTask, Ticks]]:
+        """Yield the tasks in which too much waits, and ticks for places it waits for that have ended."""
+        for task in self.owned:
+            if task.timeline.ahead():
+                yield task, task.timeline.past(ended)
 
     def ahead(self) -> set[Place]:
         """Return the partitions to read no more of until the others have come as far."""

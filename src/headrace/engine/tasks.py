@@ -185,6 +185,14 @@ class Tasks:
             if (floors := self._sources[name].quiet_since(places, now_us))
         }
 
+    def ended(self) -> set[Place]:
+        """Return the places of ours that end, such as files, where all there is has been committed."""
+        return {
+            task.place
+            for task in self.owned
+            if task.source.ends and task.offset >= task.source.end(task.partition)
+        }
+
     def killer(self, poll: Poll) -> bool:
         """Tell whether `poll` is a single event that killed its reader when it was read alone."""
         task = self._task(poll)
@@ -208,8 +216,9 @@ class Tasks:
             task = self._task(poll)
             if task is not None:
                 task.offset = poll.next_offset
-                task.read_offset = max(task.read_offset, task.offset)
+                # Else `read` has set it, and may be setting it now in the thread that reads ahead.
                 if task.suspects is not None:
+                    task.read_offset = task.offset
                     task.suspects -= poll.events
                     if task.suspects <= 0:
                         task.suspects, task.piece_rows = None, FIRST_BATCH_ROWS

@@ -6,7 +6,7 @@ that nothing more will be stamped before now lets windows close that no event wo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
@@ -107,6 +107,21 @@ class Timeline:
             if name not in self._spread  # there all places share a partition, and the other stage waits
             for partition, place in places.items()
             if self._orderers[name].frontier_us_of(place) > slowest_us
+        }
+
+    def past(self, ended: Container[tuple[str, int]]) -> Ticks:
+        """Return ticks that let time pass in places that have ended, as far as it has come elsewhere."""
+        direct = {name: places for name, places in self._places.items() if name not in self._spread}
+        furthest_us = max(
+            self._orderers[name].frontier_us_of(place)
+            for name, places in direct.items()
+            for place in places.values()
+        )
+        # Of arrivals, which have come so much further where nothing is late.
+        floor_us = furthest_us + self._policy.late_us
+        return {
+            name: {partition: floor_us for partition in places if (name, partition) in ended}
+            for name, places in direct.items()
         }
 
     def advance(self, first: int) -> Results:
