@@ -15,9 +15,9 @@ def test_batches_grow_while_full_ones_are_quick():
     clock = ManualClock()
     pace = Pace(clock)
     epoch(pace, clock, pace.rows, EPOCH_S / 10)
-    assert pace.rows == 4 * FIRST_BATCH_ROWS
-    epoch(pace, clock, pace.rows, EPOCH_S / 2)
     assert pace.rows == 8 * FIRST_BATCH_ROWS
+    epoch(pace, clock, pace.rows, EPOCH_S / 2)
+    assert pace.rows == 16 * FIRST_BATCH_ROWS
 
 
 def test_batches_stop_growing_at_the_limit():

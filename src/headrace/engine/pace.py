@@ -38,7 +38,7 @@ class Pace:
         took_s = max((self._clock.monotonic_ns() - began) / 1e9, 1e-6)
         self._rest_s = SHORTEST_REST_S
         if full and took_s < EPOCH_S:
-            growth = 2 if took_s > EPOCH_S / 4 else 4
+            growth = 8 if took_s < EPOCH_S / 8 else 2
             self.rows = min(MAX_BATCH_ROWS, max(self.rows, rows * growth))
         elif took_s > 2 * EPOCH_S:
             self.rows = max(1, min(self.rows, int(rows * EPOCH_S / took_s)))
