@@ -6,6 +6,7 @@ with state they are numbered through the life of the job, since rows wait, and a
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -111,7 +112,8 @@ class Arranger:
 
     With a `policy` it judges the times of events, and keeps the watermark of each partition, which `begin`
     sets to where the last commit left it. Without one it leaves that to an orderer, and numbers on and on.
-    The events are described as far as `described` asks for it, the script itself if that is None.
+    The events are described as far as `described` asks for it, the script itself if that is None. A thread
+    that reads ahead and one that rebuilds the state of a task take turns.
     """
 
     def __init__(
@@ -126,10 +128,12 @@ class Arranger:
         self._watermarks_us: dict[tuple[str, int], int | None] = {}
         self._policy = policy
         self._next_number = 0
+        self._turn = threading.Lock()
 
     def number_from(self, number: int) -> None:
         """Give the next event this number, or a higher one."""
-        self._next_number = max(number, self._next_number)
+        with self._turn:
+            self._next_number = max(number, self._next_number)
 
     def begin(self, input_name: str, partition: int, watermark_us: int | None) -> None:
         """Go on from the watermark of an earlier commit."""
@@ -141,11 +145,16 @@ class Arranger:
 
     def killer(self, poll: Poll) -> Arrivals:
         """Return the one event of `poll` without so much as decoding it."""
-        starts = self._numbered([poll])
-        return Arrivals({}, [], [poll], starts, [self.watermark_us(poll)], skipped=True)
+        with self._turn:
+            starts = self._numbered([poll])
+            return Arrivals({}, [], [poll], starts, [self.watermark_us(poll)], skipped=True)
 
     def arrange(self, polls: Sequence[Poll], now_us: int) -> Arrivals:
         """Decode and time `polls`; events that cannot be are in the result's `rejected`."""
+        with self._turn:
+            return self._arranged(polls, now_us)
+
+    def _arranged(self, polls: Sequence[Poll], now_us: int) -> Arrivals:
         # The events of an input are numbered in a row.
         polls = sorted(polls, key=lambda poll: poll.input)
         starts = self._numbered(polls)
