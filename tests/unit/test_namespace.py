@@ -69,7 +69,7 @@ def test_reading_inside_a_transaction_sees_what_it_has_written(namespace):
 
 
 def test_a_missing_namespace_is_not_made_by_a_reader(tmp_path):
-    with pytest.raises(UserError, match="there is no namespace in"):
+    with pytest.raises(UserError, match="nothing is stored in"):
         Namespace.open(tmp_path / "data", create=False)
     assert not (tmp_path / "data").exists()
 

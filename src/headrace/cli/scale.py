@@ -24,7 +24,9 @@ def add(verbs: Any) -> None:
         "scale", help="run a running job as more instances, or as fewer", description=plain(__doc__)
     )
     parser.add_argument("job", metavar="JOB", help="the job")
-    parser.add_argument("instances", metavar="N", type=int, help="how many instances it is to run as")
+    parser.add_argument(
+        "instances", metavar="N", type=int, help=f"how many instances it is to run as, 1 to {MAX_INSTANCES}"
+    )
     add_project(parser)
     parser.set_defaults(run=run)
 

@@ -78,7 +78,8 @@ class Namespace:
             ) from None
         if not found and not create:
             raise UserError(
-                f"there is no namespace in {folder}: run a job there first, or check the data folder"
+                f"nothing is stored in {folder} yet: send events or run a job first, or check `data` in "
+                "headrace.toml"
             )
         return cls(folder, clock, looking=looking)
 
