@@ -84,6 +84,23 @@ def test_time_that_only_the_clock_told_is_on_record(bench):
     assert bench.counts() == {at(10): 2, at(20): 1}
 
 
+@pytest.mark.parametrize("late_seconds", [5, 600])
+def test_what_was_read_under_another_policy_is_not_judged_again_by_a_new_one(bench, late_seconds):
+    bench.settings("late_seconds = 60\n")
+    bench.publish_at(100, {"t": at(45)})
+    bench.publish_at(110, {"t": at(1)}, partition=1)
+    for partition in range(3):
+        bench.publish_at(115, {"t": at(55)}, partition=partition)
+    bench.run_and_die(COUNTS, 0.2)
+    assert bench.counts() == {at(50): 2}
+    bench.settings(f"late_seconds = {late_seconds}\n")
+    bench.publish_at(118, {"t": at(58)})
+    bench.run_and_die(COUNTS, 0.2)
+    bench.settings("late_seconds = 60\n")
+    bench.run_for(COUNTS, 700)
+    assert sum(bench.counts().values()) == 6
+
+
 def test_a_model_whose_answers_state_depends_on_is_not_called_again(bench):
     (bench.folder / "functions.py").write_text(
         "import pathlib\n"

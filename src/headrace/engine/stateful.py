@@ -145,6 +145,9 @@ class StatefulTask:
         arranger.number_from(self.timeline.next_number)
         behind = [epoch for epoch in epochs if epoch.number > saved.epoch]
         rebuild(self.timeline, behind, self._cutting.sources, arranger)
+        if self.timeline.settle():
+            # No epoch of another policy may stand behind the state that is saved.
+            self._whole = _encoded(self.timeline.state)
 
     def add(self, pieces: Sequence[Piece], next_number: int) -> list[Rejected]:
         """Take events, all numbered below `next_number`; returns those that have no place in time."""

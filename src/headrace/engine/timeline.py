@@ -7,7 +7,7 @@ that nothing more will be stamped before now lets windows close that no event wo
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -60,15 +60,16 @@ class Timeline:
     ) -> None:
         self._program, self._policy, self._spread = program.fresh(), policy, spread
         self._places = {name: {p: place for place, p in enumerate(own)} for name, own in partitions.items()}
-        self._begin()
+        self._begin(policy)
 
-    def _begin(self) -> None:
+    def _begin(self, ruling: Policy) -> None:
+        self._ruling = ruling
         script = self._program.script
         by_input = {scan.input: scan for scan in scans(script)}
         self._orderers = {
             name: Orderer(None, partitions=self._spread[name].places)
             if name in self._spread
-            else _orderer(by_input[name], script, self._policy, len(own))
+            else _orderer(by_input[name], script, ruling, len(own))
             for name, own in self._places.items()
         }
         self._frontier_us = NEVER_US
@@ -144,7 +145,7 @@ class Timeline:
         results = Results() if slices is None else self._program.advance(slices)
         number = self.next_number
         self._program = self._program.fresh()
-        self._begin()
+        self._begin(self._ruling)
         self.next_number = number
         return results
 
@@ -170,17 +171,22 @@ class Timeline:
             "next_number": self.next_number,
             "inputs": inputs,
             "rules": self._rules,
+            "policy": [getattr(self._ruling, part.name) for part in fields(Policy)],
         }
         return {_INPUTS: own, _PROGRAM: self._program.state}
 
     def restore(self, parts: Mapping[str, bytes]) -> None:
-        """Go on from a snapshot. Raises UserError if another plan wrote it, Fatal if it is damaged."""
+        """Go on from a snapshot, until `settle` by the policy it was made under.
+
+        Raises UserError if another plan wrote it, Fatal if it is damaged.
+        """
         if _PROGRAM not in parts or _INPUTS not in parts:
             raise Fatal(f"the saved state is damaged: of its parts only {', '.join(parts)} are there")
         self._program.restore(parts[_PROGRAM])
         own: Mapping[str, Any] = decode(parts[_INPUTS])
         if own.get("rules", {}) != self._rules:
             raise UserError("its inputs were repartitioned by another PARTITION BY when the state was saved")
+        self._begin(Policy(*own["policy"]) if "policy" in own else self._policy)
         for name, orderer in self._orderers.items():
             state = own["inputs"][name]
             if len(state["partitions"]) != orderer.partitions:
@@ -190,6 +196,21 @@ class Timeline:
                 )
             orderer.restore(state)
         self._frontier_us, self.next_number = own["frontier_us"], own["next_number"]
+
+    def settle(self) -> bool:
+        """Go by the job's own policy from now on; tell whether that is another than before.
+
+        What an epoch read under one policy must not be judged again by another: it may have been written.
+        """
+        if self._ruling == self._policy:
+            return False
+        states = {name: orderer.state for name, orderer in self._orderers.items()}
+        frontier_us, number = self._frontier_us, self.next_number
+        self._begin(self._policy)
+        for name, state in states.items():
+            self._orderers[name].restore(state)
+        self._frontier_us, self.next_number = frontier_us, number
+        return True
 
     @property
     def _rules(self) -> dict[str, str]:
