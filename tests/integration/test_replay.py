@@ -1,10 +1,12 @@
 """Starting from a time, and replaying: the same rows, from the first on whole."""
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from headrace.connect.console import ConsoleSink
 from headrace.engine.starting import Start
 from headrace.errors import UserError
 from headrace.local.hub import Hub
@@ -126,6 +128,19 @@ def test_a_replay_has_the_rows_that_each_partition_is_certain_of(tmp_path):
             hub.publish_bodies([json.dumps(event).encode() for event in events], partition=partition)
     replay(project, "job", Start.read("beginning"), tmp_path / "out")
     assert (tmp_path / "out" / "rows.jsonl").read_text() == '{"s":1}\n'
+
+
+def test_rows_of_a_replay_that_nobody_reads_are_let_go_and_those_of_a_job_are_kept(monkeypatch):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as closed:
+        monkeypatch.setattr("sys.stdout", closed)
+        with pytest.raises(UserError, match="rows wait until the job runs again"):
+            ConsoleSink().deliver(b"{}", "job", 1)
+        with pytest.raises(BrokenPipeError):
+            ConsoleSink(kept=False).deliver(b"{}", "job", 1)
+        with open(os.devnull, "w") as nowhere:  # what is in its buffer still
+            os.dup2(nowhere.fileno(), writing)
 
 
 @pytest.mark.parametrize("where", ["last", "now"])
