@@ -1,7 +1,7 @@
 """``headrace run``: run jobs of a project, each instance in a process of its own.
 
-A job goes on where it last stopped, with what it has kept in windows, joins and patterns; with --from it starts
-elsewhere, and that is dropped. It runs until Ctrl-C, SIGTERM or `headrace stop`.
+A job goes on where it last stopped, with what it has kept in windows, joins and patterns; with --from it
+starts elsewhere, and that is dropped. It runs until Ctrl-C, SIGTERM or `headrace stop`.
 """
 
 from __future__ import annotations
