@@ -163,7 +163,10 @@ def run_of(
             stack.callback(ownership.release)
             # An instance that is no more cannot do it itself, and others write anew what it did not commit.
             for line in staged_lines(namespace, job):
-                sweep_line(namespace, project.folder, job, line)
+                with contextlib.suppress(Owned):  # one left behind by its parent may be about to commit
+                    writer = progress.acquire(job, line, "headrace run")
+                    sweep_line(namespace, project.folder, job, line)
+                    writer.release()
         run = Run(project, namespace, jobs, until_end, say, ahead=ahead)
         try:
             yield run
