@@ -22,7 +22,7 @@ from headrace.names import stage_name
 from headrace.project import Project
 from headrace.project.opening import opened_job
 from headrace.project.stages import stages_of
-from headrace.project.starting import start_job
+from headrace.project.starting import start_jobs
 
 SETTINGS = """
 [inputs.clicks]
@@ -233,7 +233,7 @@ def click(bench, *seconds, user="ann", partition=0):
 
 
 def start(bench, job, where):
-    start_job(bench.project, bench.namespace, job, Start.read(where))
+    start_jobs(bench.project, bench.namespace, [job], Start.read(where))
 
 
 def counts(bench, table="spread"):

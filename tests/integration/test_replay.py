@@ -14,7 +14,7 @@ from headrace.local.input_files import InputFiles
 from headrace.local.namespace import Namespace
 from headrace.project import Project
 from headrace.project.replay import replay
-from headrace.project.starting import start_job
+from headrace.project.starting import start_jobs
 from tests.integration.test_job_state import COUNTS, SECOND_US, START_US, Bench, at
 
 EVERY = COUNTS.replace("INTO rows", "INTO every")
@@ -64,7 +64,7 @@ def test_a_replay_gives_the_same_rows_and_from_a_time_on_the_same_rows_from_ther
 def test_a_job_that_starts_from_a_time_writes_its_rows_where_they_were(bench):
     filled(bench, EVERY)
     before = bench.rows("every")
-    start_job(Project.load(bench.folder), bench.namespace, "job", Start.read(at(60)))
+    start_jobs(Project.load(bench.folder), bench.namespace, ["job"], Start.read(at(60)))
     bench.run_for(EVERY, 60)
     assert bench.rows("every") == before
     assert bench.progress.counts("job")["rows_out"] == len(before) + sum(
@@ -72,9 +72,19 @@ def test_a_job_that_starts_from_a_time_writes_its_rows_where_they_were(bench):
     )
 
 
+def test_no_job_is_moved_where_one_of_them_cannot_be(bench):
+    filled(bench, COUNTS)
+    with (bench.folder / "headrace.toml").open("a") as settings:
+        settings.write('\n[jobs.worker]\nsql = "SELECT n AS id INTO rows FROM work"\n')
+    assert bench.progress.tasks_with_state("job") == ["state"]
+    with pytest.raises(UserError, match="job 'worker' can only go on where it stopped"):
+        start_jobs(Project.load(bench.folder), bench.namespace, ["job", "worker"], Start.read("now"))
+    assert bench.progress.tasks_with_state("job") == ["state"]
+
+
 def test_a_job_that_starts_now_sees_only_new_events(bench):
     filled(bench, COUNTS)
-    start_job(Project.load(bench.folder), bench.namespace, "job", Start.read("now"))
+    start_jobs(Project.load(bench.folder), bench.namespace, ["job"], Start.read("now"))
     before = bench.counts()
     bench.publish(301, 302)
     bench.clock.us = START_US + 330 * SECOND_US

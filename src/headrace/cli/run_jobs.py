@@ -15,7 +15,7 @@ from headrace.engine.starting import Start
 from headrace.local.progress import Progress
 from headrace.project import Project
 from headrace.project.running import run_of
-from headrace.project.starting import start_job
+from headrace.project.starting import start_jobs
 
 #: Counts that are told even where there was nothing to count.
 _TOLD: Final = {"events_in", "rows_out", "dead"}
@@ -28,9 +28,7 @@ def run_jobs(arguments: argparse.Namespace, ahead: Ahead) -> int:
     with run_of(project, jobs, until_end=arguments.until_end, say=complain, ahead=ahead) as running:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: running.supervisor.stop())
-        start = Start.read(arguments.start)
-        for job in jobs:
-            start_job(project, running.namespace, job, start)
+        start_jobs(project, running.namespace, jobs, Start.read(arguments.start))
         before = {job: Progress(running.namespace).counts(job) for job in jobs}
         running.start()
         for job in jobs:

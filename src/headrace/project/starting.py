@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from headrace.connect.source import CompetingSource, OrderedSource
 from headrace.engine.starting import Start, positions
@@ -13,7 +14,7 @@ from headrace.local.progress import Positions, Progress
 from headrace.names import stage_name
 from headrace.project.opening import open_source
 from headrace.project.project import Project
-from headrace.project.stages import forget_other_exchanges, layout_of, open_exchange_source
+from headrace.project.stages import Layout, forget_other_exchanges, layout_of, open_exchange_source
 from headrace.sql.lookback import lookback_us
 
 
@@ -44,13 +45,29 @@ def replayable(
         yield sources
 
 
-def start_job(project: Project, namespace: Namespace, job: str, start: Start) -> None:
-    """Let a job that is not running start from `start`; what it kept of earlier events is dropped.
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where a job and its stages read on, by task."""
 
-    Raises UserError for an input whose messages cannot be read again.
+    job: str
+    layout: Layout
+    own: Positions
+    stages: Mapping[str, Positions]
+
+
+def start_jobs(project: Project, namespace: Namespace, jobs: Iterable[str], start: Start) -> None:
+    """Let jobs that are not running start from `start`; what they kept of earlier events is dropped.
+
+    Raises UserError for an input whose messages cannot be read again; then no job is changed.
     """
     if start.where == "last":
         return
+    for places in [_places(project, namespace, job, start) for job in jobs]:
+        Progress(namespace).start_at(places.job, places.own, start.output_us, places.stages)
+        forget_other_exchanges(namespace, places.job, places.layout)
+
+
+def _places(project: Project, namespace: Namespace, job: str, start: Start) -> _Places:
     script = project.script(job)
     layout, back_us = layout_of(project, script), lookback_us(script)
     stages: dict[str, Positions] = {}
@@ -62,6 +79,4 @@ def start_job(project: Project, namespace: Namespace, job: str, start: Start) ->
             stack.callback(exchange.close)
         # What is between the stages has come of another start.
         behind = positions(Start("now"), exchanges, back_us)
-        places = {**positions(start, sources, back_us), **behind}
-    Progress(namespace).start_at(job, places, start.output_us, stages)
-    forget_other_exchanges(namespace, job, layout)
+        return _Places(job, layout, {**positions(start, sources, back_us), **behind}, stages)
