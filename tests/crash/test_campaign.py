@@ -199,18 +199,17 @@ def test_a_position_that_goes_back_is_reported_and_a_job_is_back_with_new_commit
     assert watch.findings == ["C3 position of model/t1/readings/1 went from 30 to 29"]
 
 
-def test_deaths_refusals_and_what_nobody_asked_for_are_told_from_each_other(run):
+def test_deaths_other_starts_and_what_nobody_asked_for_are_told_from_each_other(run):
     member, tally = run.supervisors["model"], Tally()
     member.armed = "job.after_read"
     ends = Ends(run, tally)
     lines = [
         "headrace: model, instance 0: killed by SIGKILL; starting it again",
-        "headrace: task 'readings/1' of job 'model' was taken over by instance-0: this process",
         "headrace: model, instance 0: exit code 3; starting it again in 0.5 s",
     ]
     member.log.write_text("\n".join(lines) + "\nheadrace: model, inst")
     ends.note()
-    assert (tally.killed, tally.refused, tally.tried_again, tally.unexpected) == (1, 1, 1, [])
+    assert (tally.killed, tally.tried_again, tally.unexpected) == (1, 1, [])
     with member.log.open("a") as log:
         log.write("ance 0: killed by SIGABRT; starting it again\nTraceback (most recent call last):\n")
     ends.note()

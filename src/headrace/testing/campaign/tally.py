@@ -20,7 +20,6 @@ HITS: Final = (1, 2, 3)
 HEIR: Final = "-heir"
 
 _DEATH: Final = re.compile(r"instance \d+: (?:killed by (\w+)|exit code (\d+)); starting it again")
-_REFUSED: Final = "was taken over by"
 
 
 @dataclass(slots=True)
@@ -71,7 +70,6 @@ class Ends:
 
     def _note_log(self, job: str, member: Member) -> None:
         text = self._new_text(member)
-        self.tally.refused += text.count(_REFUSED)
         for killed_by, exit_code in _DEATH.findall(text):
             if killed_by == "SIGKILL":
                 self._count_death(member)
