@@ -91,7 +91,7 @@ def measured(command: Sequence[str], folder: Path) -> Measured:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment of a machine on which modules stay compiled, as they do unless one forbids it."""
+    """Return an environment in which modules stay compiled, as they do unless it is forbidden."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from headrace.connect.console import ConsoleSink
 from headrace.engine.starting import Start
-from headrace.errors import UserError
+from headrace.errors import Transient, UserError
 from headrace.local.hub import Hub
 from headrace.local.input_files import InputFiles
 from headrace.local.namespace import Namespace
@@ -109,6 +109,19 @@ def test_what_cannot_be_read_again_or_would_be_overwritten_is_refused(bench, tmp
     (tmp_path / "rows.jsonl").write_text("mine")
     with pytest.raises(UserError, match=r"rows\.jsonl is there already"):
         replay(project, "job", Start.read("beginning"), tmp_path)
+
+
+def test_nothing_starts_elsewhere_from_a_time_to_come_or_while_an_instance_has_not_ended(bench):
+    filled(bench, COUNTS)
+    project = Project.load(bench.folder)
+    with pytest.raises(UserError, match="a time that is still to come"):
+        start_jobs(project, bench.namespace, ["job"], Start.read("2026-02-01"))
+    left = bench.progress.acquire("job", "instance-0", "me")
+    with pytest.raises(Transient, match=r"instance-0 of an earlier run .* has not ended yet"):
+        start_jobs(project, bench.namespace, ["job"], Start.read("beginning"))
+    left.release()
+    start_jobs(project, bench.namespace, ["job"], Start.read("beginning"))
+    assert bench.progress.positions("job", "events/0") == {("events", 0): 0}
 
 
 @pytest.mark.parametrize("text", ["yesterday", "", "2026-13-01", "LAST"])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from headrace.connect.source import CompetingSource, OrderedSource
 from headrace.engine.starting import Start, positions
-from headrace.errors import UserError
+from headrace.errors import Transient, UserError
 from headrace.local.namespace import Namespace
 from headrace.local.progress import Positions, Progress
 from headrace.names import stage_name
@@ -55,16 +55,32 @@ class _Places:
     stages: Mapping[str, Positions]
 
 
-def start_jobs(project: Project, namespace: Namespace, jobs: Iterable[str], start: Start) -> None:
+def start_jobs(project: Project, namespace: Namespace, jobs: Sequence[str], start: Start) -> None:
     """Let jobs that are not running start from `start`; what they kept of earlier events is dropped.
 
-    Raises UserError for an input whose messages cannot be read again; then no job is changed.
+    Raises UserError for an input whose messages cannot be read again and for a time that is still to come,
+    Transient while an instance of an earlier run has not ended; then no job is changed.
     """
     if start.where == "last":
         return
+    if start.time_us > namespace.clock.now_us():
+        raise UserError("the output cannot begin at a time that is still to come: say --from now")
+    for job in jobs:
+        for name in (job, *(stage_name(job, spread) for spread in project.script(job).inputs)):
+            _check_ended(Progress(namespace), name)
     for places in [_places(project, namespace, job, start) for job in jobs]:
         Progress(namespace).start_at(places.job, places.own, start.output_us, places.stages)
         forget_other_exchanges(namespace, places.job, places.layout)
+
+
+def _check_ended(progress: Progress, job: str) -> None:
+    """Raise Transient if what an instance has committed may still be on its way."""
+    left = [state for state in progress.instances(job) if progress.is_held(job, state.instance)]
+    if left:
+        raise Transient(
+            f"job '{job}' cannot start elsewhere: {left[0].instance} of an earlier run (process {left[0].pid}) "
+            "has not ended yet. Wait a moment, or end it"
+        )
 
 
 def _places(project: Project, namespace: Namespace, job: str, start: Start) -> _Places:
