@@ -117,7 +117,7 @@ def test_nothing_starts_elsewhere_from_a_time_to_come_or_while_an_instance_has_n
     with pytest.raises(UserError, match="a time that is still to come"):
         start_jobs(project, bench.namespace, ["job"], Start.read("2026-02-01"))
     left = bench.progress.acquire("job", "instance-0", "me")
-    with pytest.raises(Transient, match=r"instance-0 of an earlier run .* has not ended yet"):
+    with pytest.raises(Transient, match=r"instance-0 of an earlier run, process .* has not ended yet"):
         start_jobs(project, bench.namespace, ["job"], Start.read("beginning"))
     left.release()
     start_jobs(project, bench.namespace, ["job"], Start.read("beginning"))

@@ -78,8 +78,8 @@ def _check_ended(progress: Progress, job: str) -> None:
     left = [state for state in progress.instances(job) if progress.is_held(job, state.instance)]
     if left:
         raise Transient(
-            f"job '{job}' cannot start elsewhere: {left[0].instance} of an earlier run (process {left[0].pid}) "
-            "has not ended yet. Wait a moment, or end it"
+            f"job '{job}' cannot start elsewhere: {left[0].instance} of an earlier run, process "
+            f"{left[0].pid}, has not ended yet. Wait a moment, or end it"
         )
 
 
