@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 
+from headrace.connect.file_output import FileSink
 from headrace.engine.job import Instance
 from headrace.errors import DataError, Fatal, Transient, UserError
 from headrace.local.dead_letters import DeadLetters
@@ -40,6 +41,10 @@ kind = "table"
 
 [outputs.echo]
 kind = "hub"
+
+[outputs.lines]
+kind = "file"
+path = "lines.jsonl"
 
 [functions.double]
 python = "functions.py:double"
@@ -233,6 +238,23 @@ def test_an_instance_that_was_overtaken_can_not_commit(bench, monkeypatch):
     bench.publish(*[{"id": str(n)} for n in range(200)])
     with pytest.raises(Fatal, match="taken over"):
         bench.run("SELECT id INTO rows FROM events")
+
+
+def test_an_instance_that_was_overtaken_is_told_so_though_it_finds_its_file_replaced(bench, monkeypatch):
+    original = FileSink.stage
+
+    def overtaken(self, payload):
+        with bench.namespace.transaction() as tx:
+            tx.connection.execute("UPDATE task SET fence = fence + 1")
+        path = bench.folder / "lines.jsonl"
+        path.rename(path.with_suffix(".old"))
+        path.touch()
+        return original(self, payload)
+
+    monkeypatch.setattr(FileSink, "stage", overtaken)
+    bench.publish({"id": "a"})
+    with pytest.raises(Fatal, match="taken over"):
+        bench.run("SELECT id INTO lines FROM events")
 
 
 def test_timestamp_by_gives_the_time_of_an_event_late_ones_are_adjusted_and_none_goes_back(bench):

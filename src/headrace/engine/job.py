@@ -355,7 +355,13 @@ class Instance:
                 if name in self._staged:
                     payloads.setdefault(name, []).append(prepared.payload)
         with self.clocks.stage("write"):
-            staged = {name: self._staged[name].stage(b"".join(some)) for name, some in payloads.items()}
+            try:
+                staged = {name: self._staged[name].stage(b"".join(some)) for name, some in payloads.items()}
+            except HeadraceError:
+                # Whoever was overtaken finds its files changed, and that is no user's mistake.
+                with self._namespace.transaction() as tx:
+                    self._ownership.check(tx)
+                raise
         if staged:
             crash_point("job.staged")
         return staged
