@@ -89,10 +89,14 @@ class Run:
         """Start the instances that jobs have been asked for; those that are too many end by themselves."""
         progress = Progress(self.namespace)
         for job, before in self._scales.items():
-            count = progress.scale(job) or before
-            if count != before and not self.supervisor.ended(job):
+            count = progress.scale(job)
+            if count is None or self.supervisor.ended(job):
+                continue
+            if count != before:
                 self._scales[job] = count
                 self.say(f"job {job}: {count} {'instance' if count == 1 else 'instances'} from now on")
+            if job not in self._ending and progress.stop_requested(job) is None:
+                # Also one that was too many, and had not ended yet when it was wanted again.
                 for command in self._commands(job, count):
                     self.supervisor.add(command)
 
