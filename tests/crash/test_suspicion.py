@@ -1,5 +1,7 @@
 """When an event is taken for one that kills its reader: after deaths with events in hand, and only then."""
 
+from collections import Counter
+
 import pytest
 
 from headrace.clock import ManualClock
@@ -92,3 +94,18 @@ def test_messages_of_a_queue_are_left_alone_while_an_event_of_a_hub_is_looked_fo
     finally:
         intake.close(blameless=False)
         die(tasks)
+
+
+def test_all_partitions_are_read_alike_and_what_one_has_not_another_may_have(namespace, tmp_path):
+    with Hub.create(tmp_path / "hubs", "apart", partitions=3) as hub:
+        for partition, events in ((0, 1000), (1, 10), (2, 1000)):
+            hub.publish_bodies([b"{}"] * events, partition=partition)
+        tasks = Tasks(Progress(namespace), "job", {"papers": HubSource("papers", hub)}, "me", lambda *_: None)
+        tasks.acquire(lambda *_: True)
+        read = Counter()
+        for poll in tasks.read(600, 1 << 20):
+            read[poll.partition] += poll.events
+        assert sum(read.values()) == 600
+        assert read[1] == 10
+        assert abs(read[0] - read[2]) < 200
+        tasks.release(died=False)

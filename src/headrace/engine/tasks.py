@@ -27,6 +27,9 @@ from headrace.names import STAGE_MARK
 FIRST_BATCH_ROWS: Final = 64
 
 
+#: What a poll returns at least of what it may where there is more: it is cut between events.
+_MOST: Final = 0.9
+
 #: An input and one of its partitions.
 Place = tuple[str, int]
 
@@ -155,16 +158,41 @@ class Tasks:
         polls: list[Poll] = []
         self._turn += 1  # so that no partition starves the others
         turn = self._turn % max(1, len(self.owned))
-        for task in self.owned[turn:] + self.owned[:turn]:
-            if task.suspects is not None or max_events <= 0 or max_bytes <= 0 or task.place in skipped:
-                continue
-            poll = task.source.poll(task.partition, task.read_offset, max_events, max_bytes)
+        asked = [
+            task
+            for task in self.owned[turn:] + self.owned[:turn]
+            if task.suspects is None and task.place not in skipped
+        ]
+        while asked:
+            asked, found = self._shares(asked, max_events, max_bytes)
+            polls += found
+            max_events -= sum(poll.events for poll in found)
+            max_bytes -= sum(poll.size_bytes for poll in found)
+        return polls
+
+    def _shares(
+        self, asked: Sequence[Task], max_events: int, max_bytes: int
+    ) -> tuple[list[Task], list[Poll]]:
+        """Return as much of each task, and the tasks that may have more.
+
+        So none is far ahead of the others in time, and little waits for them in memory.
+        """
+        more: list[Task] = []
+        polls: list[Poll] = []
+        for number, task in enumerate(asked):
+            left = len(asked) - number
+            events, size_bytes = -(-max_events // left), -(-max_bytes // left)
+            if events <= 0 or size_bytes <= 0:
+                return [], polls
+            poll = task.source.poll(task.partition, task.read_offset, events, size_bytes)
             if poll is not None and not self._suspected(task, poll.events):
                 task.read_offset = poll.next_offset
                 polls.append(poll)
                 max_events -= poll.events
                 max_bytes -= poll.size_bytes
-        return polls
+                if poll.events >= events * _MOST or poll.size_bytes >= size_bytes * _MOST:
+                    more.append(task)
+        return more, polls
 
     def _piece(self, task: Task, max_bytes: int) -> Poll | None:
         assert task.suspects is not None
