@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from headrace.faults import POINTS
+from headrace.testing.disturbance import POINTS
 
 KILLS = 50
 TIMEOUT_S = 300

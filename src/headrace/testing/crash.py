@@ -22,9 +22,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from headrace.clock import SystemClock
-from headrace.faults import POINTS
 from headrace.testing.checkers import Verdict, check
-from headrace.testing.disturbance import Disturbance
+from headrace.testing.disturbance import POINTS, Disturbance
 from headrace.testing.numbered import NumberedStream
 from headrace.testing.observed import observe
 from headrace.testing.pipeline import CrashTestError, Pipeline

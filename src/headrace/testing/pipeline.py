@@ -72,7 +72,8 @@ class Pipeline:
         return Member(name, target, [sys.executable, "-m", *words], self.folder / f"{name}.log")
 
     def start(self) -> None:
-        """Start every process."""
+        """Start every process; a job's own do not make the namespace, as those of `headrace run` do not."""
+        Namespace.open(self.data).close()
         for member in self.fleet.members:
             self.fleet.start(member)
 
