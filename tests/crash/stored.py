@@ -6,6 +6,7 @@ import random
 import subprocess
 from collections import Counter
 
+from headrace.errors import UserError
 from headrace.local.hub import Hub
 from headrace.local.namespace import Namespace
 from headrace.local.progress import Progress
@@ -84,9 +85,11 @@ def stored(sandbox, job):
 
 
 def _bodies(namespace):
-    if "results" not in Hub.names(namespace.hubs_folder):
+    try:
+        hub = Hub.open(namespace.hubs_folder, "results", looking=True)
+    except UserError:  # it is not made yet, or being made
         return
-    with Hub.open(namespace.hubs_folder, "results", looking=True) as hub:
+    with hub:
         for partition, end in enumerate(hub.ends()):
             offset = 0
             while offset < end:
