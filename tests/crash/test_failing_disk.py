@@ -29,9 +29,11 @@ def work_off_with_a_fault(sandbox, job, disk, said, *fault):
         send(sandbox, job, documents(EVENTS, EVENTS + MORE))
         # What was not synced can be read all the same, and then is not written again.
         wait_until(
-            lambda: RESTARTED in said.read_text()
-            or run.poll() is not None
-            or (said.stat().st_size > told and stored(sandbox, job).total() == EVENTS + MORE)
+            lambda: (
+                RESTARTED in said.read_text()
+                or run.poll() is not None
+                or (said.stat().st_size > told and stored(sandbox, job).total() == EVENTS + MORE)
+            )
         )
         disk.mend()
         wait_until(lambda: stored(sandbox, job).total() == EVENTS + MORE)
