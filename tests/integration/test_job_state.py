@@ -259,7 +259,8 @@ def test_another_query_is_refused_until_the_state_is_let_go(bench):
         with pytest.raises(UserError, match="headrace run job --from now"):
             bench.run(other)
     bench.publish(12, 40)
-    bench.progress.forget_state("job")
+    places = {f"events/{p}": bench.progress.positions("job", f"events/{p}") for p in range(3)}
+    bench.progress.start_at("job", places, None)
     bench.clock.us = START_US + 50 * SECOND_US
     bench.run(COUNTS.replace("10", "20"))
     assert bench.counts() == {at(20): 1, at(40): 1}

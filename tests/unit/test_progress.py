@@ -286,9 +286,6 @@ def test_a_saved_state_takes_the_place_of_the_one_before_and_of_the_epochs_that_
     ]
     assert progress.tasks_with_state("job") == ["state"]
     assert progress.tasks_with_state("other") == []
-    assert progress.forget_state("job")
-    assert not progress.forget_state("job")
-    assert progress.state("job", "state") is None
 
 
 def test_a_job_that_starts_elsewhere_keeps_nothing_of_before(progress, namespace):

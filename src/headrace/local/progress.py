@@ -221,11 +221,6 @@ class Progress:
             )
             return [task for (task,) in rows]
 
-    def forget_state(self, job: str) -> bool:
-        """Drop what the tasks of a job keep, but not their positions; tell whether there was anything."""
-        with self._namespace.transaction() as tx:
-            return _forget_state(tx, job)
-
     # --- where a job starts -----------------------------------------------------------------------------
 
     def start_at(
@@ -243,7 +238,7 @@ class Progress:
         """
         with self._namespace.transaction() as tx:
             for name, places in {job: positions, **stages}.items():
-                _forget_state(tx, name)
+                tx.connection.execute("DELETE FROM task_state WHERE job = ?", (name,))
                 tx.connection.execute("DELETE FROM position WHERE job = ?", (name,))
                 tx.connection.execute(_RAISE_FENCES, (name,))
                 for task, offsets in places.items():
@@ -400,8 +395,3 @@ class Progress:
         """Drop a request to stop, so that the job can run again."""
         with self._namespace.transaction() as tx:
             tx.connection.execute("DELETE FROM stop_request WHERE job = ?", (job,))
-
-
-def _forget_state(tx: Transaction, job: str) -> bool:
-    tx.connection.execute("DELETE FROM task_state WHERE job = ?", (job,))
-    return tx.connection.changes() > 0
