@@ -342,16 +342,6 @@ def test_a_hub_made_anew_has_another_identity(tmp_path):
         assert one.identity != other.identity
 
 
-def test_a_hub_whose_making_was_cut_short_is_not_there_and_can_be_made(tmp_path):
-    with Hub.create(tmp_path, "papers") as hub:
-        _change(hub, "DELETE FROM settings")
-        _change(hub, "DELETE FROM partition")
-    with pytest.raises(UserError, match="no hub 'papers'"):
-        Hub.open(tmp_path, "papers")
-    with Hub.create(tmp_path, "papers", partitions=2) as hub:
-        assert hub.ends() == [0, 0]
-
-
 @pytest.mark.parametrize("wrong", [{"partitions": 0}, {"partitions": 10_000}, {"retention_s": 0}])
 def test_a_hub_that_makes_no_sense_is_not_made(tmp_path, wrong):
     with pytest.raises(UserError):
@@ -446,3 +436,31 @@ def test_a_quiet_partition_stamps_nothing_before_the_time_that_was_taken_for_ove
         assert hub.read(1, 2, max_events=9, max_bytes=99).enqueued_us.to_list() == [now_us + 5]
         assert hub.read(2, 0, max_events=9, max_bytes=99).enqueued_us.to_list() == [now_us]
         assert hub.quiet_since({1: 3}, now_us) == {1: now_us + 5}
+
+
+def test_a_hub_that_is_found_can_be_opened_however_early(tmp_path):
+    found = []
+
+    def look(folder):
+        while not Hub.names(folder):
+            pass
+        with Hub.open(folder, Hub.names(folder)[0]) as hub:
+            found.append(hub.name)
+
+    for turn in range(20):
+        folder = tmp_path / str(turn)
+        seeker = threading.Thread(target=look, args=[folder])
+        seeker.start()
+        Hub.create(folder, "early").close()
+        seeker.join()
+    assert found == ["early"] * 20
+
+
+def test_one_who_died_making_a_hub_leaves_nothing_in_the_way(tmp_path):
+    for remain in ("", "-wal", ".lock"):
+        (tmp_path / f"late.db.making{remain}").write_bytes(b"half")
+    with pytest.raises(UserError, match="there is no hub"):
+        Hub.open(tmp_path, "late")
+    with Hub.create(tmp_path, "late") as hub:
+        hub.publish_bodies([b"1"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["late.db", "late.db.lock"]

@@ -12,16 +12,17 @@ import itertools
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Final, Self
 
 from headrace.clock import Clock, SystemClock
-from headrace.errors import Fatal, HeadraceError, UserError, did_you_mean
+from headrace.errors import Fatal, HeadraceError, UserError, did_you_mean, disk_error
 from headrace.limits import MAX_PACK_BYTES, MAX_PARTITIONS
 from headrace.local import log
 from headrace.local.blocks import DamagedBlock, Properties
-from headrace.local.database import AnyDatabase, opened, script
+from headrace.local.database import BUSY_TIMEOUT_S, AnyDatabase, opened, script
+from headrace.local.files import make_folder, sync_folder
 from headrace.local.group_commit import GroupCommit
 from headrace.local.publishing import (
     Apart,
@@ -36,6 +37,7 @@ from headrace.local.publishing import (
     check_producer,
 )
 from headrace.local.slices import Slice
+from headrace.local.write_lock import WriteLock
 from headrace.names import checked_name, safe_file_stem
 
 __all__ = ["Apart", "Event", "Hub", "Published", "Range", "Slice"]
@@ -59,6 +61,11 @@ class _Settings:
     identity: str
     partitions: int
     retention_us: int | None
+
+    @classmethod
+    def new(cls, name: str, partitions: int, retention_s: float | None) -> Self:
+        retention_us = None if retention_s is None else round(retention_s * 1e6)
+        return cls(name, uuid.uuid4().hex, partitions, retention_us)
 
 
 class Hub:
@@ -125,10 +132,11 @@ class Hub:
         path = _path(folder, name)
         if path.exists():
             database = _opened(path, looking=looking)
-            found = _settings(database)
-            if found is not None:
-                return cls(database, found, clock)
-            database.close()  # whoever made the file did not come to its settings
+            try:
+                return cls(database, _settings(database), clock)
+            except BaseException:
+                database.close()
+                raise
         advice = did_you_mean(name, Hub.names(folder)) or "Make it first"
         raise UserError(f"there is no hub {name!r} in {folder}. {advice}")
 
@@ -146,16 +154,8 @@ class Hub:
             raise UserError(f"{partitions} partitions: a hub has 1 to {MAX_PARTITIONS}")
         if retention_s is not None and retention_s <= 0:
             raise UserError(f"a retention of {retention_s:g} s keeps nothing: give more, or none to keep all")
-        database = _opened(path)
-        try:
-            found = _settings(database)
-            made = found is None and _make(database, name, partitions, retention_s, clock)
-            found = found or _settings(database)
-            assert found is not None
-            return cls(database, found, clock), made
-        except BaseException:
-            database.close()
-            raise
+        made = not path.exists() and _made(path, _Settings.new(name, partitions, retention_s), clock)
+        return cls.open(folder, name, clock=clock), made
 
     def publish(
         self,
@@ -376,26 +376,56 @@ def _opened(path: Path, *, looking: bool = False) -> AnyDatabase:
     )
 
 
-def _settings(database: AnyDatabase) -> _Settings | None:
+def _settings(database: AnyDatabase) -> _Settings:
     with database.read() as connection:
         row = connection.execute("SELECT name, identity, partitions, retention_us FROM settings").fetchone()
-    return None if row is None else _Settings(*row)
+    if row is None:
+        raise Fatal(f"{database.path} is no whole hub: its settings are missing. Remove it, or restore it")
+    return _Settings(*row)
 
 
-def _make(database: AnyDatabase, name: str, partitions: int, retention_s: float | None, clock: Clock) -> bool:
-    """Write the hub's settings unless another process has; return whether this one did."""
-    retention_us = None if retention_s is None else round(retention_s * 1e6)
-    with database.write() as connection:
-        if connection.execute("SELECT 1 FROM settings").fetchone():
+def _made(path: Path, settings: _Settings, clock: Clock) -> bool:
+    """Make a hub's file, unless another process has; return whether this one did.
+
+    The file has its name only once it is whole: whoever finds a hub can open it.
+    """
+    with _turn_to_make(path):
+        if path.exists():
             return False
-        connection.execute(
-            "INSERT INTO settings VALUES (?, ?, ?, ?, ?)",
-            (name, uuid.uuid4().hex, partitions, retention_us, clock.now_us()),
-        )
-        connection.executemany(
-            "INSERT INTO partition VALUES (?, 0, 0, 0)", [(number,) for number in range(partitions)]
-        )
+        making = path.with_name(path.name + ".making")
+        remains = [making.with_name(making.name + ending) for ending in ("", "-wal", "-shm", ".lock")]
+        try:
+            for remain in remains:  # of one who died here
+                remain.unlink(missing_ok=True)
+            with contextlib.closing(_opened(making)) as database, database.write() as connection:
+                connection.execute(
+                    "INSERT INTO settings VALUES (?, ?, ?, ?, ?)", (*astuple(settings), clock.now_us())
+                )
+                connection.executemany(
+                    "INSERT INTO partition VALUES (?, 0, 0, 0)",
+                    [(number,) for number in range(settings.partitions)],
+                )
+            making.replace(path)
+            remains[-1].unlink(missing_ok=True)
+            sync_folder(path.parent)
+        except OSError as error:
+            raise disk_error(error.errno or 0, path, problem=error.strerror or str(error)) from None
     return True
+
+
+@contextlib.contextmanager
+def _turn_to_make(path: Path) -> Iterator[None]:
+    try:
+        make_folder(path.parent)
+        lock = WriteLock(path.with_name(path.name + ".lock"))
+    except OSError as error:
+        raise disk_error(error.errno or 0, path, "open", error.strerror or str(error)) from None
+    with contextlib.closing(lock):
+        lock.acquire(BUSY_TIMEOUT_S)
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def _path(folder: Path, name: str) -> Path:
