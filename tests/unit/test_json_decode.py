@@ -15,7 +15,8 @@ import pytest
 from headrace.errors import DataError
 from headrace.events.batch import ORIGIN, Column, ValueType
 from headrace.events.formats import json_decode, json_exact
-from headrace.events.formats.json import Decoded, JsonDecoder, encode_rows, rows
+from headrace.events.formats.decoded import Decoded
+from headrace.events.formats.json import JsonDecoder, encode_rows, rows
 from headrace.limits import MAX_EVENT_BYTES, MAX_EVENT_KEYS
 
 ABSTRACTS = Path(__file__).parents[3] / "shared" / "data" / "arxiv_public.parquet"

@@ -12,7 +12,8 @@ import pytest
 
 from headrace.events.batch import ORIGIN, Batch
 from headrace.events.formats import json_decode, json_proof
-from headrace.events.formats.json import Decoded, JsonDecoder
+from headrace.events.formats.decoded import Decoded
+from headrace.events.formats.json import JsonDecoder
 from headrace.events.formats.json_keys import Keys
 from headrace.events.formats.json_lines import Lines, escaped_quotes, nesting
 from headrace.limits import MAX_EVENT_BYTES

@@ -11,7 +11,7 @@ from headrace.errors import Fatal, Transient, UserError
 from headrace.limits import EPOCHS_KEPT
 from headrace.local.namespace import Namespace
 from headrace.local.ownership import Ownership
-from headrace.local.progress import Progress, SavedState
+from headrace.local.progress import Condition, Progress, SavedState
 
 HOLD = """
 import pathlib, sys
@@ -235,7 +235,8 @@ def test_instances_report_themselves_and_a_new_process_begins_anew(progress, clo
     started_us = clock.now_us()
     progress.beat("job", "instance-0", {"events_in": 1})
     clock.sleep(1)
-    progress.beat("job", "instance-0", {"events_in": 2, "read_ms": 0.5})
+    waiting = Condition("retrying", clock.now_us(), "it is down")
+    progress.beat("job", "instance-0", {"events_in": 2, "read_ms": 0.5}, waiting)
     progress.beat("job", "instance-1", {})
     progress.beat("other", "instance-0", {})
     first, second = progress.instances("job")
@@ -246,12 +247,13 @@ def test_instances_report_themselves_and_a_new_process_begins_anew(progress, clo
         started_us,
         clock.now_us(),
         {"events_in": 2, "read_ms": 0.5},
+        waiting,
     )
     assert (second.instance, second.counters) == ("instance-1", {})
     assert len(progress.instances()) == 3
     monkeypatch.setattr(os, "getpid", lambda: first.pid + 1)
     progress.beat("job", "instance-0", {})
-    assert progress.instances("job")[0][2:] == (first.pid + 1, clock.now_us(), clock.now_us(), {})
+    assert progress.instances("job")[0][2:6] == (first.pid + 1, clock.now_us(), clock.now_us(), {})
 
 
 def test_a_request_to_stop_stands_until_it_is_cleared(progress):

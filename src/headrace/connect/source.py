@@ -13,6 +13,8 @@ from typing import Protocol, runtime_checkable
 
 import polars as pl
 
+from headrace.events.formats.decoded import Decoded
+from headrace.events.formats.decoders import Format
 from headrace.local.namespace import Transaction
 
 
@@ -27,6 +29,10 @@ class Poll:
     whose leases are `leases`. `behind` is where to read on, if that is not the last offset plus one.
     `properties` came beside the bodies; `identity` tells what was read from all else. Where `packed` is given
     bodies are packs of events (see `exchange`): so many, without the first `skipped`, in one partition.
+
+    Bodies are in `format`; `header` stands once before all of them, as the first line of a CSV file does, and
+    a poll never reaches from one header to the next. A source that reads rows with their types, as from
+    Parquet, gives them `decoded`; `bodies` then make the JSON of a row when one is asked for.
     """
 
     input: str
@@ -41,6 +47,9 @@ class Poll:
     behind: int | None = None
     packed: int | None = None
     skipped: int = 0
+    format: Format = "json"
+    header: bytes = b""
+    decoded: Decoded | None = None
 
     @property
     def events(self) -> int:

@@ -23,7 +23,8 @@ from headrace.engine.packs import Pack, packs_in
 from headrace.engine.schema import conform
 from headrace.engine.service_columns import arrived, arriving_at
 from headrace.events.batch import DTYPES, ORIGIN, TIME, Batch, ValueType, concat
-from headrace.events.formats.json import Decoded, JsonDecoder
+from headrace.events.formats.decoded import Decoded, Decoder
+from headrace.events.formats.decoders import decoder_of
 from headrace.events.watermark import Judged, Policy, judged
 from headrace.sql.plan import Script, timestamps
 
@@ -124,7 +125,7 @@ class Arranger:
         self._tables = {table.input: table for table in script.tables}
         self._metadata = Metadata(described or script)
         self._script = script.text
-        self._decoders: dict[str, JsonDecoder] = {}
+        self._decoders: dict[tuple[str, bytes], Decoder] = {}
         self._watermarks_us: dict[tuple[str, int], int | None] = {}
         self._policy = policy
         self._next_number = 0
@@ -187,7 +188,7 @@ class Arranger:
             return
         for _, same in groupby(polls, key=lambda poll: poll.input):
             group = list(same)
-            yield from [group] if group[0].packed is None else ([poll] for poll in group)
+            yield from [group] if all(map(_together, group)) else ([poll] for poll in group)
 
     def _arrived(
         self, group: Sequence[Poll], first: int, decoded: Batch, now_us: int
@@ -226,8 +227,10 @@ class Arranger:
 
     def _decoded(self, group: Sequence[Poll]) -> Decoded:
         """Return the events of an input that can be read and fit their CREATE TABLE, and the others."""
-        decoder = self._decoders.setdefault(group[0].input, JsonDecoder())
-        if len(group) == 1:
+        decoder = self._decoder(group[0])
+        if group[0].decoded is not None:
+            decoded = group[0].decoded
+        elif len(group) == 1:
             decoded = decoder.decode(group[0].bodies, group[0].joined)
         else:
             lines = [poll.joined for poll in group if poll.joined is not None]
@@ -238,6 +241,12 @@ class Arranger:
             return decoded
         fitting = conform(decoded.batch, table)
         return Decoded(fitting.batch, (*decoded.rejects, *fitting.rejects))
+
+    def _decoder(self, poll: Poll) -> Decoder:
+        found = self._decoders.get((poll.input, poll.header))
+        if found is None:
+            found = self._decoders[poll.input, poll.header] = decoder_of(poll.format, poll.header)
+        return found
 
     def _timed(
         self, batch: Batch, times: pl.Series | None, poll: Poll, policy: Policy
@@ -260,6 +269,11 @@ class Arranger:
         self.begin(poll.input, poll.partition, None if poll.leases else found.latest_us(known_us))
         time = found.times_us.cast(DTYPES[ValueType.DATETIME]).alias(TIME)
         return Batch(batch.frame.with_columns(time), batch.columns), rejected
+
+
+def _together(poll: Poll) -> bool:
+    """Tell whether the bodies of a poll may be decoded with those of others."""
+    return poll.packed is None and poll.decoded is None and not poll.header
 
 
 def _numbers(poll: Poll) -> int:

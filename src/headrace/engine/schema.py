@@ -15,7 +15,7 @@ import polars as pl
 from headrace.engine import timestamps
 from headrace.engine.expressions import Planes, evaluate
 from headrace.events.batch import DTYPES, HIDDEN, ORIGIN, TIME, Batch, Column, ValueType
-from headrace.events.formats.json import Decoded, Reject
+from headrace.events.formats.decoded import Decoded, Reject
 from headrace.sql.plan import ColumnRef, Table
 
 _REASON: Final = "reason"

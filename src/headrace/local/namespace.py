@@ -21,7 +21,7 @@ from headrace.errors import UserError
 from headrace.limits import MAX_BATCH_BYTES
 from headrace.local.database import opened, script
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 
 _FILE: Final = "namespace.db"
 
@@ -47,7 +47,7 @@ class Namespace:
     def __init__(self, folder: Path, clock: Clock, *, looking: bool = False) -> None:
         self.folder = folder
         self.clock = clock
-        upgrades = {1: script("state.sql"), 2: script("recovery.sql")}
+        upgrades = {1: script("state.sql"), 2: script("recovery.sql"), 3: script("outputs.sql")}
         schema = script("namespace.sql") + "".join(upgrades.values())
         self._database = opened(
             folder / _FILE, looking=looking, schema=schema, version=FORMAT, upgrades=upgrades

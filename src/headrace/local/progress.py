@@ -56,10 +56,12 @@ ON CONFLICT (job, name) DO UPDATE SET value = value + excluded.value
 """
 
 _BEAT: Final = """
-INSERT INTO instance (job, instance, pid, started_us, heartbeat_us, counters) VALUES (?1, ?2, ?3, ?4, ?4, ?5)
+INSERT INTO instance (job, instance, pid, started_us, heartbeat_us, counters, condition)
+VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6)
 ON CONFLICT (job, instance) DO UPDATE SET
     started_us = CASE WHEN pid = excluded.pid THEN started_us ELSE excluded.started_us END,
-    pid = excluded.pid, heartbeat_us = excluded.heartbeat_us, counters = excluded.counters
+    pid = excluded.pid, heartbeat_us = excluded.heartbeat_us, counters = excluded.counters,
+    condition = excluded.condition
 """
 
 
@@ -92,6 +94,14 @@ class OutboxBlock(NamedTuple):
     block: bytes
 
 
+class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an instance is doing, since when; `note` says more, as which output takes no rows, and why."""
+
+    state: Literal["starting", "running", "retrying", "ended"]
+    since_us: int
+    note: str = ""
+
+
 class InstanceState(NamedTuple):
     """A process that runs a job, as it last reported; a heartbeat that stands still says it is gone."""
 
@@ -101,11 +111,16 @@ class InstanceState(NamedTuple):
     started_us: int
     heartbeat_us: int
     counters: dict[str, float]
+    condition: Condition
 
     @property
     def number(self) -> int:
         """The number of the instance."""
         return int(self.instance.rpartition("-")[2])
+
+
+_RUNNING: Final = Condition("running", 0)
+_CONDITION: Final = msgspec.json.Decoder(Condition)
 
 
 class Progress:
@@ -343,21 +358,26 @@ class Progress:
         with self._namespace.reading() as connection:
             return dict(connection.execute("SELECT name, value FROM job_count WHERE job = ?", (job,)))
 
-    def beat(self, job: str, instance: str, counters: Mapping[str, float]) -> None:
+    def beat(
+        self, job: str, instance: str, counters: Mapping[str, float], condition: Condition = _RUNNING
+    ) -> None:
         """Report that this process runs an instance of a job, and what it counted since it started."""
+        told = (msgspec.json.encode(dict(counters)).decode(), msgspec.json.encode(condition).decode())
         with self._namespace.transaction() as tx:
-            values = (job, instance, os.getpid(), tx.now_us, msgspec.json.encode(dict(counters)).decode())
-            tx.connection.execute(_BEAT, values)
+            tx.connection.execute(_BEAT, (job, instance, os.getpid(), tx.now_us, *told))
 
     def instances(self, job: str | None = None) -> list[InstanceState]:
         """Return the instances of one job or of all, as they last reported."""
         with self._namespace.reading() as connection:
             rows = connection.execute(
-                "SELECT job, instance, pid, started_us, heartbeat_us, counters FROM instance "
+                "SELECT job, instance, pid, started_us, heartbeat_us, counters, condition FROM instance "
                 "WHERE ?1 IS NULL OR job = ?1 ORDER BY job, instance",
                 (job,),
             )
-            return [InstanceState._make((*row[:5], msgspec.json.decode(row[5]))) for row in rows]
+            return [
+                InstanceState._make((*row[:5], msgspec.json.decode(row[5]), _CONDITION.decode(row[6])))
+                for row in rows
+            ]
 
     def set_scale(self, job: str, instances: int | None) -> None:
         """Ask a job to run as so many instances; None leaves it to its settings."""

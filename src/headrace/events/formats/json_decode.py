@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import polars as pl
 
-from headrace.events.batch import Batch
+from headrace.events.formats.decoded import Decoded, Reject
 from headrace.events.formats.json_bodies import Objects, lines_of, unpack
 from headrace.events.formats.json_exact import LINE, key_order, read_exact
 from headrace.events.formats.json_lines import Lines, LineTexts, Positions
@@ -25,22 +24,6 @@ _TYPED_LINES: Final = 1_000
 
 #: Lines read exactly to learn a first schema.
 _SAMPLE_LINES: Final = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Reject:
-    """A body that is no event: its index among the bodies, and why."""
-
-    origin: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """The rows of the good bodies, with the index of its body in ORIGIN, and the bad bodies in order."""
-
-    batch: Batch
-    rejects: tuple[Reject, ...]
 
 
 class JsonDecoder:
