@@ -15,6 +15,7 @@ from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import polars as pl
 
+from headrace.errors import DataError
 from headrace.events.batch import Batch
 from headrace.limits import MAX_EVENT_BYTES
 from headrace.local.namespace import Transaction
@@ -37,6 +38,18 @@ class Prepared(Generic[Payload]):
     payload: Payload
     rows: int
     failures: Mapping[int, str] = field(default_factory=dict)
+
+
+class Refused(DataError):
+    """Rows that a target will not take, however often it is asked; nothing of their block was delivered.
+
+    `rows` has the index of each within the block, as `prepare` encoded it, and the reason. The same block
+    without them may then be delivered under the same producer and sequence.
+    """
+
+    def __init__(self, message: str, rows: Mapping[int, str]) -> None:
+        super().__init__(message)
+        self.rows = dict(rows)
 
 
 def too_large(texts: pl.Series) -> dict[int, str]:
