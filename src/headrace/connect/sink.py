@@ -41,15 +41,16 @@ class Prepared(Generic[Payload]):
 
 
 class Refused(DataError):
-    """Rows that a target will not take, however often it is asked; nothing of their block was delivered.
+    """Rows that a target will not take, however often it is asked.
 
-    `rows` has the index of each within the block, as `prepare` encoded it, and the reason. The same block
-    without them may then be delivered under the same producer and sequence.
+    `rows` has the index of each within the block, as `prepare` encoded it, and the reason. Either nothing of
+    the block was delivered: without them it may be delivered under the same producer and sequence. Or all
+    the others have been, which is `rest_delivered`.
     """
 
-    def __init__(self, message: str, rows: Mapping[int, str]) -> None:
+    def __init__(self, message: str, rows: Mapping[int, str], *, rest_delivered: bool = False) -> None:
         super().__init__(message)
-        self.rows = dict(rows)
+        self.rows, self.rest_delivered = dict(rows), rest_delivered
 
 
 def too_large(texts: pl.Series) -> dict[int, str]:
@@ -118,7 +119,11 @@ class RemoteSink(Protocol):
         ...
 
     def deliver(self, block: bytes, producer: str, sequence: int) -> None:
-        """Hand the block over, durably. Raises Transient to be called again."""
+        """Hand the block over, durably; blocks are JSON lines, so that each row can be set aside.
+
+        Makes one attempt. Raises Transient (`NotNow` with what the target wishes) to be called again a
+        little later with the same block, `Refused` for rows that are refused for good.
+        """
         ...
 
     def close(self) -> None:
