@@ -56,7 +56,8 @@ class Intake:
         """
         if self._ahead is not None:
             ahead, self._ahead = self._ahead, None
-            arrivals = ahead.result()
+            with self._clocks.waiting("ahead_wait"):
+                arrivals = ahead.result()
             if arrivals is not None:
                 return arrivals
         return self._read(rows, skipped)
@@ -64,7 +65,7 @@ class Intake:
     def read_ahead(self, rows: int, skipped: Container[Place] = ()) -> None:
         """Begin to read what `take` will return next, unless an event is being looked for that kills."""
         if self._ahead is None and not self._tasks.suspicious:
-            self._ahead = self._thread.submit(self._read, rows, skipped)
+            self._ahead = self._thread.submit(self._read_behind, rows, skipped)
 
     def done(self, arrivals: Arrivals) -> None:
         """Let go of events whose commit stands."""
@@ -90,24 +91,39 @@ class Intake:
                 with contextlib.suppress(HeadraceError):
                     self._competing[name].release(poll)
 
+    def _read_behind(self, rows: int, skipped: Container[Place]) -> Arrivals | None:
+        began_ns = self._clocks.now_ns()
+        try:
+            return self._read(rows, skipped)
+        finally:
+            self._clocks.background_ns += self._clocks.now_ns() - began_ns
+
     def _read(self, rows: int, skipped: Container[Place]) -> Arrivals | None:
-        with self._clocks.stage("read"):
-            polls = self._tasks.read(rows, MAX_BATCH_BYTES, skipped)
-            # While an event is looked for that kills, nothing else may be in hand and die of it.
-            competing = {} if self._tasks.suspicious else self._competing
-            for name, source in competing.items():
-                poll = source.lease(rows, MAX_BATCH_BYTES)
-                if poll is not None:
-                    self._keepers[name].hold(poll)
-                    polls.append(poll)
-        if not polls:
+        began_ns = self._clocks.now_ns()
+        polls = self._tasks.read(rows, MAX_BATCH_BYTES, skipped)
+        # While an event is looked for that kills, nothing else may be in hand and die of it.
+        competing = {} if self._tasks.suspicious else self._competing
+        for name, source in competing.items():
+            poll = source.lease(rows, MAX_BATCH_BYTES)
+            if poll is not None:
+                self._keepers[name].hold(poll)
+                polls.append(poll)
+        if not polls:  # looking whether anything has come is no work
+            self._clocks.waited("idle", began_ns)
             return None
+        read = self._clocks.spent("read", began_ns)
         crash_point("job.after_read")
         if self._is_killer(polls):
             return self._arranger.killer(polls[0])
-        with self._clocks.stage("decode"):
+        with self._clocks.stage("decode") as decoded:
             arrivals = self._arranger.arrange(polls, self._clock.now_us())
-            arrivals.full = arrivals.events >= rows * _FULL or arrivals.size_bytes >= MAX_BATCH_BYTES * _FULL
+        events, size_bytes = arrivals.events, arrivals.size_bytes
+        arrivals.full = events >= rows * _FULL or size_bytes >= MAX_BATCH_BYTES * _FULL
+        read.rows_out += events
+        read.bytes_out += size_bytes
+        decoded.rows_in += events
+        decoded.bytes_in += size_bytes
+        decoded.rows_out += events - len(arrivals.rejected)
         crash_point("job.after_decode")
         return arrivals
 

@@ -13,12 +13,12 @@ Where an input is to be repartitioned a job of its own does that, the first stag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
 from headrace.clock import Clock, SystemClock
-from headrace.connect.sink import LocalSink, RemoteSink, StagedSink
+from headrace.connect.sink import LocalSink, Prepared, RemoteSink, StagedSink
 from headrace.connect.source import CompetingSource, OrderedSource, Poll
 from headrace.engine.arrivals import NOTHING, Arranger, Arrivals
 from headrace.engine.delivery import Delivery
@@ -158,7 +158,8 @@ class Instance:
             else:
                 if ending:
                     self._pass_ended()
-                self._pace.rest()
+                with self.clocks.waiting("idle"):
+                    self._pace.rest()
             # At the end whoever has a task finishes it: the one it belongs to may have ended already.
             if giving and not self._intake.pending and not (ending and self._at_end()):
                 self._give_back()
@@ -233,15 +234,20 @@ class Instance:
         if self._stateful is None:
             if arrivals.skipped:
                 return [Part(None, Outcome())]
-            with self.clocks.stage("query"):
+            with self.clocks.stage("query") as query:
                 results = self._run(arrivals, partial(self._job.program.run, arrivals.batches))
+            query.rows_in += arrivals.events - len(arrivals.rejected)
             return [self._part(None, results, arrivals)]
         parts = []
         for task, pieces in self._stateful.with_events(arrivals):
-            with self.clocks.stage("order"):
-                arrivals.rejected.extend(task.add(pieces, arrivals.behind))
-            with self.clocks.stage("query"):
+            events = sum(0 if piece.batch is None else piece.batch.height for piece in pieces)
+            with self.clocks.stage("order") as order:
+                arrivals.rejected.extend(rejected := task.add(pieces, arrivals.behind))
+            order.rows_in += events
+            order.rows_out += events - len(rejected)
+            with self.clocks.stage("query") as query:
                 results = self._run(arrivals, partial(task.timeline.advance, arrivals.first))
+            query.rows_in += events - len(rejected)
             part = self._part(task, results, arrivals)
             if arrivals.skipped:
                 part.outcome.dead_rows += [DeadRow(row, KILLER) for row in rows_in_packs(arrivals.polls[0])]
@@ -295,16 +301,23 @@ class Instance:
             results = run()
         except RowError as error:
             raise DataError(f"{error}\n{where_it_stopped(arrivals, error.origin)}") from None
-        self.clocks.move("query", "score", results.score_ns)
+        self.clocks.move("query", "score", results.score_ns, results.score_calls, results.score_rows)
+        self.clocks.work["query"].rows_out += sum(batch.height for batch in results.outputs.values())
         return results
 
     def _part(self, task: StatefulTask | None, results: Results, arrivals: Arrivals) -> Part:
         crash_point("job.after_score")
-        with self.clocks.stage("write"):
+        with self.clocks.stage("write") as work:
+            work.rows_in += sum(batch.height for batch in results.outputs.values())
             if self._passing is not None and task is not None:
-                return Part(task, Outcome(), results, self._passing.packed(task, results))
-            ids = self._row_ids(task, arrivals)
-            return Part(task, prepare(results, arrivals.first, self._job.sinks, ids, self._from_us), results)
+                part = Part(task, Outcome(), results, self._passing.packed(task, results))
+            else:
+                ids = self._row_ids(task, arrivals)
+                outcome = prepare(results, arrivals.first, self._job.sinks, ids, self._from_us)
+                part = Part(task, outcome, results)
+        work.rows_out += part.rows
+        work.bytes_out += part.size_bytes
+        return part
 
     def _row_ids(self, task: StatefulTask | None, arrivals: Arrivals) -> RowIds:
         if task is None:
@@ -315,8 +328,11 @@ class Instance:
     def _commit(self, arrivals: Arrivals, parts: Sequence[Part]) -> None:
         letters = dead_letters(self._job, arrivals, parts, self._from_us, self._clock.now_us())
         staged = self._stage(parts)
-        with self.clocks.stage("commit"):
+        with self.clocks.stage("commit") as work:
+            work.rows_in += arrivals.events
+            asked_ns = self.clocks.now_ns()
             with self._namespace.transaction() as tx:
+                self.clocks.waited("lock_wait", asked_ns, within="commit")
                 crash_point("job.commit.begin")
                 self._ownership.check(tx)
                 self._tasks.save(tx, arrivals.polls, arrivals.watermarks_us)
@@ -341,7 +357,10 @@ class Instance:
         for part in parts:
             if self._passing is not None and part.task is not None:
                 self._passing.committed(part.task, part.passed)
-        with self.clocks.stage("deliver"):
+        with self.clocks.stage("deliver") as work:
+            for prepared in self._delivered(parts):
+                work.rows_in += prepared.rows
+                work.bytes_in += len(prepared.payload)
             if self._passing is None:
                 self._delivery.deliver()
             else:
@@ -354,6 +373,8 @@ class Instance:
             for name, prepared in part.outcome.prepared.items():
                 if name in self._staged:
                     payloads.setdefault(name, []).append(prepared.payload)
+        if not payloads:
+            return {}
         with self.clocks.stage("write"):
             try:
                 staged = {name: self._staged[name].stage(b"".join(some)) for name, some in payloads.items()}
@@ -362,9 +383,15 @@ class Instance:
                 with self._namespace.transaction() as tx:
                     self._ownership.check(tx)
                 raise
-        if staged:
-            crash_point("job.staged")
+        crash_point("job.staged")
         return staged
+
+    def _delivered(self, parts: Sequence[Part]) -> Iterator[Prepared[bytes]]:
+        """Yield what goes to outputs behind the outbox."""
+        for part in parts:
+            for name, prepared in part.outcome.prepared.items():
+                if name not in self._staged and not isinstance(self._job.sinks[name], LocalSink):
+                    yield prepared
 
     def _write(self, tx: Transaction, part: Part) -> None:
         if self._passing is not None and part.task is not None:

@@ -32,6 +32,13 @@ class Part:
         """How many rows come of it."""
         return self.passed.rows + sum(prepared.rows for prepared in self.outcome.prepared.values())
 
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes that makes, as far as rows are encoded: those of tables are not."""
+        payloads = (prepared.payload for prepared in self.outcome.prepared.values())
+        encoded = sum(len(payload) for payload in payloads if isinstance(payload, bytes))
+        return encoded + sum(len(body) for _, body in self.passed.packs)
+
 
 def dead_letters(
     job: OpenJob, arrivals: Arrivals, parts: Sequence[Part], from_us: int | None, now_us: int

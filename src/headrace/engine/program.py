@@ -44,7 +44,7 @@ from headrace.sql.plan import Effect, Relation, Scan, Script, StepRef, Union
 
 @dataclass(slots=True)
 class Results:
-    """The rows of each output, in order; the events that a call failed on; the time spent in calls.
+    """The rows of each output, in order; the events that a call failed on; the time spent in calls, and rows.
 
     `answers` are the rows that came out of calls, by place, where what is kept depends on them.
     """
@@ -53,6 +53,8 @@ class Results:
     failures: list[Failure] = field(default_factory=list)
     answers: dict[str, Batch] = field(default_factory=dict)
     score_ns: int = 0
+    score_calls: int = 0
+    score_rows: int = 0
 
     def __bool__(self) -> bool:
         return bool(self.outputs or self.failures or self.answers)
@@ -306,6 +308,8 @@ class _Run:
         parts = self._plan.parts
         result = run_effect(effect, source, parts.functions, parts.script)
         self._results.score_ns += self._clock.monotonic_ns() - began
+        self._results.score_calls += 1
+        self._results.score_rows += source.height
         self._results.failures += result.failures
         if place in self._plan.recorded:
             self._results.answers[place] = result.batch

@@ -19,6 +19,7 @@ import polars as pl
 from headrace.clock import Clock, SystemClock
 from headrace.connect.feeds.fetch import HttpFetch
 from headrace.connect.feeds.poll import FeedPoller
+from headrace.engine.stages import STAGES
 from headrace.errors import UserError
 from headrace.events.batch import POLARS_FAULTS
 from headrace.local.hub import Hub
@@ -197,9 +198,9 @@ def stage_times(namespace: Namespace, project: Project) -> list[StageTime]:
     for job in JOBS:
         counters = [state.counters for state in progress.instances(job)]
         events = int(sum(counter.get("events_in", 0) for counter in counters))
-        for name in [key for key in (counters[0] if counters else {}) if key.endswith("_ms")]:
-            busy_s = sum(counter.get(name, 0) for counter in counters) / 1000
-            times.append(StageTime(job, name.removesuffix("_ms"), busy_s, events, project.job(job).instances))
+        for stage in STAGES if counters else ():
+            busy_s = sum(counter.get(f"{stage}_ms", 0) for counter in counters) / 1000
+            times.append(StageTime(job, stage, busy_s, events, project.job(job).instances))
     return times
 
 
