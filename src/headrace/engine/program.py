@@ -10,6 +10,7 @@ the order of arrival. One with state runs over slices of time.
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
@@ -53,6 +54,7 @@ class Results:
     failures: list[Failure] = field(default_factory=list)
     answers: dict[str, Batch] = field(default_factory=dict)
     score_ns: int = 0
+    score_cpu_ns: int = 0
     score_calls: int = 0
     score_rows: int = 0
 
@@ -304,10 +306,11 @@ class _Run:
             if place not in self._answers:
                 raise Fatal("the state cannot be rebuilt: answers of models that it depends on are missing")
             return self._answers[place]
-        began = self._clock.monotonic_ns()
+        began, cpu_began = self._clock.monotonic_ns(), time.thread_time_ns()
         parts = self._plan.parts
         result = run_effect(effect, source, parts.functions, parts.script)
         self._results.score_ns += self._clock.monotonic_ns() - began
+        self._results.score_cpu_ns += time.thread_time_ns() - cpu_began
         self._results.score_calls += 1
         self._results.score_rows += source.height
         self._results.failures += result.failures

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,9 +35,13 @@ _MEMORY: Final = Path("/proc/self/statm")
 
 @dataclass(slots=True)
 class Work:
-    """What one stage did: nanoseconds busy, calls, and what went in and came out."""
+    """What one stage did: nanoseconds busy, calls, and what went in and came out.
+
+    `cpu_ns` is the part of its time in which its own thread had a processor; those of Polars are others.
+    """
 
     busy_ns: int = 0
+    cpu_ns: int = 0
     calls: int = 0
     rows_in: int = 0
     rows_out: int = 0
@@ -65,11 +70,12 @@ class StageClocks:
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[Work]:
         """Count a call of stage `name` and add the time that the block takes; gives what else is counted."""
-        work, began = self.work[name], self._clock.monotonic_ns()
+        work, began, cpu_began = self.work[name], self._clock.monotonic_ns(), time.thread_time_ns()
         try:
             yield work
         finally:
             work.busy_ns += self._clock.monotonic_ns() - began
+            work.cpu_ns += time.thread_time_ns() - cpu_began
             work.calls += 1
 
     def spent(self, name: str, began_ns: int) -> Work:
@@ -95,11 +101,15 @@ class StageClocks:
         if within is not None:
             self.work[within].busy_ns -= waited_ns
 
-    def move(self, from_stage: str, to_stage: str, busy_ns: int, calls: int, rows: int) -> None:
+    def move(
+        self, from_stage: str, to_stage: str, busy_ns: int, calls: int, rows: int, cpu_ns: int = 0
+    ) -> None:
         """Give a part of one stage's time to another that ran inside it, for so many rows."""
         self.work[from_stage].busy_ns -= busy_ns
+        self.work[from_stage].cpu_ns -= cpu_ns
         into = self.work[to_stage]
         into.busy_ns += busy_ns
+        into.cpu_ns += cpu_ns
         into.calls += calls
         into.rows_in += rows
         into.rows_out += rows
@@ -107,7 +117,8 @@ class StageClocks:
     def counters(self) -> dict[str, float]:
         """Return everything counted by name, times in milliseconds; what is nought may be missing.
 
-        ``read_ms`` is the time that stage was busy, and so for each; ``wall_ms`` since the start, ``cpu_ms``
+        ``read_ms`` is the time that stage was busy, ``read_cpu_ms`` the part of it in which its thread had a
+        processor, where it is counted, and so for each; ``wall_ms`` since the start, ``cpu_ms``
         of the process, ``idle_ms``, ``lock_wait_ms`` and ``ahead_wait_ms`` of waiting, ``background_ms`` of
         the thread that reads ahead, whose work is that of `read` and `decode`.
         """
@@ -125,6 +136,7 @@ class StageClocks:
         counted |= {f"{wait}_ms": _ms(spent) for wait, spent in self.waited_ns.items()}
         for name, work in self.work.items():
             counted[f"{name}_ms"] = _ms(work.busy_ns)
+            counted[f"{name}_cpu_ms"] = _ms(work.cpu_ns)
             counts = {
                 "calls": work.calls,
                 "rows_in": work.rows_in,
