@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final
 
@@ -25,7 +25,7 @@ from headrace.engine.service_columns import arrived, arriving_at
 from headrace.events.batch import DTYPES, ORIGIN, TIME, Batch, ValueType, concat
 from headrace.events.formats.decoded import Decoded, Decoder
 from headrace.events.formats.decoders import decoder_of
-from headrace.events.watermark import Judged, Policy, judged
+from headrace.events.watermark import Judged, Policy, Tally, judged
 from headrace.sql.plan import Script, timestamps
 
 #: So few events of all partitions are decoded at once: one call costs as much as a hundred events do.
@@ -64,8 +64,8 @@ class Arrivals:
 
     Events are numbered through all polls; `polls[i]` begins at number `starts[i]` and leaves its partition
     at the watermark `watermarks_us[i]`. They were processed at `processed_us`. `full` says that there was as
-    much as had been asked for, `skipped` that the one event was not looked at. An epoch in which only time
-    passed has no polls.
+    much as had been asked for, `skipped` that the one event was not looked at. `tallies` has, by input, what
+    the policy found. An epoch in which only time passed has no polls.
     """
 
     batches: dict[str, Batch]
@@ -77,6 +77,7 @@ class Arrivals:
     processed_us: int = 0
     full: bool = False
     skipped: bool = False
+    tallies: dict[str, Tally] = field(default_factory=dict)
 
     @property
     def size_bytes(self) -> int:
@@ -163,6 +164,7 @@ class Arranger:
         pieces: list[Piece] = []
         rejected: list[Rejected] = []
         watermarks_us: list[int | None] = []
+        tallies: dict[str, Tally] = {}
         for group in self._groups(polls):
             first = starts[len(watermarks_us)]
             if group[0].packed is not None:
@@ -174,12 +176,13 @@ class Arranger:
                     if self._policy is None:
                         pieces.append(_piece(poll, batch, times))
                     else:
-                        timed, refused = self._timed(batch, times, poll, self._policy)
+                        timed, refused, tally = self._timed(batch, times, poll, self._policy)
+                        add_tally(tallies, poll.input, tally)
                         by_input.setdefault(poll.input, []).append(timed)
                         rejected += refused
             watermarks_us += map(self.watermark_us, group)
         batches = {name: concat(parts) for name, parts in by_input.items()}
-        return Arrivals(batches, rejected, polls, starts, watermarks_us, pieces, now_us)
+        return Arrivals(batches, rejected, polls, starts, watermarks_us, pieces, now_us, tallies=tallies)
 
     def _groups(self, polls: Sequence[Poll]) -> Iterator[list[Poll]]:
         """Yield the polls of one input together where that is cheaper, else one by one."""
@@ -250,12 +253,13 @@ class Arranger:
 
     def _timed(
         self, batch: Batch, times: pl.Series | None, poll: Poll, policy: Policy
-    ) -> tuple[Batch, list[Rejected]]:
+    ) -> tuple[Batch, list[Rejected], Tally]:
         """Return the batch with what the policy makes of `times` as TIME, without events that have none."""
         if times is None:
-            return batch, []
+            return batch, [], Tally()
         known_us = None if poll.leases else self.watermark_us(poll)
         found = _judged(batch, times, policy, known_us)
+        tally = found.tally
         rejected: list[Rejected] = []
         if found.reasons is not None:
             # An event's rows fail or pass together, and one that fails moves no watermark.
@@ -268,7 +272,13 @@ class Arranger:
             found = _judged(batch, times, policy, known_us)
         self.begin(poll.input, poll.partition, None if poll.leases else found.latest_us(known_us))
         time = found.times_us.cast(DTYPES[ValueType.DATETIME]).alias(TIME)
-        return Batch(batch.frame.with_columns(time), batch.columns), rejected
+        return Batch(batch.frame.with_columns(time), batch.columns), rejected, tally
+
+
+def add_tally(tallies: dict[str, Tally], input_name: str, tally: Tally) -> None:
+    """Add what a policy found to what it found before of the same input."""
+    if any(tally):
+        tallies[input_name] = tallies.get(input_name, Tally()).plus(tally)
 
 
 def _together(poll: Poll) -> bool:

@@ -20,7 +20,7 @@ from headrace.engine.event_times import forgiving
 from headrace.engine.expressions import Planes
 from headrace.engine.operator import NEVER_US, Slice, State
 from headrace.events.batch import DTYPES, ORIGIN, TIME, Batch, ValueType, concat
-from headrace.events.watermark import NO_TIME, Judged, Policy, judged
+from headrace.events.watermark import NO_TIME, Judged, Policy, Tally, judged
 from headrace.sql.plan import Expression
 
 NO_KEY: Final = "a key of TIMESTAMP BY ... OVER is NULL, or cannot be computed, for this event"
@@ -64,16 +64,19 @@ class Orderer:
     ) -> None:
         self._policy, self._over, self._script, self._clock = policy, tuple(over), script, clock
         self._partitions = [_Partition() for _ in range(partitions)]
+        self.tally = Tally()
 
     def add(self, batch: Batch, arrival_us: pl.Series, partition: int = 0) -> pl.DataFrame | None:
         """Take rows in the order of their arrival, whose TIME is what TIMESTAMP BY gives, or NULL.
 
+        What the policy finds of them is `tally` until the next call.
         Returns the ORIGIN of each row that is dropped and the ``reason``, or None when all are kept.
         """
         if batch.height == 0:
             return None
         place = self._partitions[partition]
         found = self._judged(place, batch, arrival_us)
+        self.tally = found.tally
         arrived_us = arrival_us.max()
         if isinstance(arrived_us, int):
             place.arrival_us = max(arrived_us, NEVER_US if place.arrival_us is None else place.arrival_us)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from headrace.engine.arrivals import Piece, Rejected
+from headrace.engine.arrivals import Piece, Rejected, add_tally
 from headrace.engine.making import is_stateless
 from headrace.engine.operator import FOREVER_US, NEVER_US, Slice, State
 from headrace.engine.orderer import Orderer
@@ -21,7 +21,7 @@ from headrace.engine.program import Program, Results
 from headrace.engine.snapshot import decode
 from headrace.errors import Fatal, UserError
 from headrace.events.batch import DTYPES, ORIGIN, TIME, Batch, ValueType
-from headrace.events.watermark import Policy
+from headrace.events.watermark import Policy, Tally
 from headrace.limits import MAX_WAITING_BYTES, MAX_WAITING_ROWS
 from headrace.sql.plan import Scan, Script, scans
 
@@ -60,6 +60,8 @@ class Timeline:
     ) -> None:
         self._program, self._policy, self._spread = program.fresh(), policy, spread
         self._places = {name: {p: place for place, p in enumerate(own)} for name, own in partitions.items()}
+        #: What the policy found of the events that were added, by input; whoever takes note of it clears it.
+        self.tallies: dict[str, Tally] = {}
         self._begin(policy)
 
     def _begin(self, ruling: Policy) -> None:
@@ -227,6 +229,7 @@ class Timeline:
         place = self._places[poll.input][poll.partition]
         dropped = orderer.add(piece.batch, piece.arrival_us, place)
         if dropped is None:
+            add_tally(self.tallies, poll.input, orderer.tally)
             return []
         origins = piece.batch.frame[ORIGIN]
         reasons = dict(dropped.select(ORIGIN, "reason").iter_rows())
@@ -236,6 +239,7 @@ class Timeline:
             orderer.restore(before)
             again = Piece(poll, piece.batch.filter(whole), piece.arrival_us.filter(whole))
             return [*(Rejected(*item) for item in reasons.items()), *self._add(again)]
+        add_tally(self.tallies, poll.input, orderer.tally)
         return [Rejected(*item) for item in reasons.items()]
 
 
