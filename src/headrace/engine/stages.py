@@ -27,7 +27,7 @@ Wait = Literal["idle", "lock_wait", "ahead_wait"]
 WAITS: Final[tuple[Wait, ...]] = ("idle", "lock_wait", "ahead_wait")
 
 #: The counters that may also become less.
-GAUGES: Final = frozenset({"memory_bytes", "batch_limit_rows", "state_bytes", "state_rows", "outbox_blocks"})
+GAUGES: Final = frozenset({"memory_bytes", "batch_limit_rows", "state_rows"})
 
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _MEMORY: Final = Path("/proc/self/statm")
@@ -62,6 +62,7 @@ class StageClocks:
         self.waited_ns: dict[Wait, int] = dict.fromkeys(WAITS, 0)
         self.background_ns = 0
         self.events_in = self.rows_out = self.dead = self.epochs = 0
+        self.inputs: dict[str, int] = {}
 
     def now_ns(self) -> int:
         """Return the time that `spent` and `waited` are told as their beginning."""
@@ -114,6 +115,13 @@ class StageClocks:
         into.rows_in += rows
         into.rows_out += rows
 
+    def read(self, input_name: str, **counts: int) -> None:
+        """Add to what an input has: its `events`, those `rejected`, and what the policy found of them."""
+        for what, count in counts.items():
+            if count:
+                key = f"{what}/{input_name}"
+                self.inputs[key] = self.inputs.get(key, 0) + count
+
     def counters(self) -> dict[str, float]:
         """Return everything counted by name, times in milliseconds; what is nought may be missing.
 
@@ -145,7 +153,7 @@ class StageClocks:
                 "bytes_out": work.bytes_out,
             }
             counted |= {f"{name}_{what}": count for what, count in counts.items() if count}
-        return counted | self._sizes()
+        return counted | self.inputs | self._sizes()
 
 
 def memory_bytes() -> int:

@@ -12,11 +12,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
+import polars as pl
+
 from headrace.clock import Clock
 from headrace.connect.exchange import ExchangeSource
 from headrace.connect.source import OrderedSource
 from headrace.engine.arrivals import Arranger, Arrivals, Piece, Rejected
-from headrace.engine.operator import State
+from headrace.engine.operator import State, StateValue
 from headrace.engine.program import Program, Results
 from headrace.engine.recovery import Record, encoded_answers, merged, reads_of, rebuild
 from headrace.engine.shares import Shares
@@ -95,6 +97,8 @@ class StatefulTask:
         self._whole: dict[str, bytes] | None = None
         self._committed = True
         self._finished = False
+        #: How many rows were kept when the state was last looked at, now and then.
+        self.rows = 0
         #: Where packs were read up to, by epoch, of which no saved state knows yet; and those that one knows.
         self._packs_read: list[tuple[int, Place, int]] = []
         self._forgettable: dict[Place, int] = {}
@@ -150,8 +154,12 @@ class StatefulTask:
             self._whole = _encoded(self.timeline.state)
 
     def add(self, pieces: Sequence[Piece], next_number: int) -> list[Rejected]:
-        """Take events, all numbered below `next_number`; returns those that have no place in time."""
+        """Take events, all numbered below `next_number`; returns those that have no place in time.
+
+        What the policy found of them is `timeline.tallies` until the next call.
+        """
         self._committed = False
+        self.timeline.tallies.clear()
         return self.timeline.add(pieces, next_number)
 
     def tick(self, ticks: Ticks, first: int) -> Results:
@@ -214,6 +222,7 @@ class StatefulTask:
             self._forgettable = {}
         if self._saving is None and now_ns >= self._save_after_ns:
             parts = saver.submit(_encoded, self.timeline.state)
+            self.rows = sum(map(rows_in, self.timeline.state.values()))
             self._saving = _Saving(self.epoch, parts, now_ns)
 
     def finish(self, first: int) -> Results:
@@ -371,6 +380,15 @@ def _tasks(cutting: Cutting, progress: Progress) -> list[tuple[StatefulTask, Map
         [partitions] = set(counts.values())
         cuts = {f"{STATE_TASK}/{p}": dict.fromkeys(counts, (p,)) for p in range(partitions)}
     return [(StatefulTask(name, cutting, cut, progress), cut) for name, cut in cuts.items()]
+
+
+def rows_in(value: StateValue) -> int:
+    """Return how many rows a state holds."""
+    if isinstance(value, Batch | pl.DataFrame):
+        return value.height
+    if isinstance(value, Mapping):
+        return sum(map(rows_in, value.values()))
+    return sum(map(rows_in, value)) if isinstance(value, list | tuple) else 0
 
 
 def _forget(exchanges: Mapping[str, ExchangeSource], known: Mapping[Place, int]) -> None:
