@@ -1,0 +1,1 @@
+"""The tag historian: tenants' files of readings, and one history per tag."""
