@@ -135,3 +135,18 @@ MAX_REQUEST_BYTES: Final = 1_000_000
 
 #: A file that a job reads: offsets have as many numbers for each file, and in 63 bits for 8 million files.
 MAX_INPUT_FILE_BYTES: Final = 1 << 40
+
+#: Files that an output of an instance collects rows for at a time, as each is held open; when more come, the
+#: one that had no rows for longest is closed.
+MAX_OPEN_OUTPUT_FILES: Final = 100
+
+#: Files that the rows of one batch go to: each is synced, and a column with a value per row is a mistake.
+MAX_OUTPUT_FILES_OF_BATCH: Final = 1_000
+
+#: What a whole file of Avro or Parquet is made of at once, in megabytes.
+MAX_WHOLE_FILE_MEGABYTES: Final = 1_024
+
+#: What a compressed file may unpack to, as a multiple of its size: gzip ends at 1,032, logs stay below 100,
+#: and only a bomb has more. A file may always unpack to so many bytes, however small it is.
+MAX_UNPACKED_RATIO: Final = 500
+UNPACKED_FREELY_BYTES: Final = 64 * 1024 * 1024

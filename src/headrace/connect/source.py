@@ -30,9 +30,10 @@ class Poll:
     `properties` came beside the bodies; `identity` tells what was read from all else. Where `packed` is given
     bodies are packs of events (see `exchange`): so many, without the first `skipped`, in one partition.
 
-    Bodies are in `format`; `header` stands once before all of them, as the first line of a CSV file does, and
-    a poll never reaches from one header to the next. A source that reads rows with their types, as from
-    Parquet, gives them `decoded`; `bodies` then make the JSON of a row when one is asked for.
+    Bodies are in `format`; `header` stands once before all of them, as the first line of a CSV file does
+    (whose fields `delimiter` separates), and a poll never reaches from one header to the next. A source that
+    reads rows with their types, as from Parquet, gives them `decoded`; `bodies` then make the JSON of a row
+    when one is asked for.
     """
 
     input: str
@@ -49,6 +50,7 @@ class Poll:
     skipped: int = 0
     format: Format = "json"
     header: bytes = b""
+    delimiter: str = ","
     decoded: Decoded | None = None
 
     @property

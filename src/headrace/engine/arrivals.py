@@ -248,7 +248,8 @@ class Arranger:
     def _decoder(self, poll: Poll) -> Decoder:
         found = self._decoders.get((poll.input, poll.header))
         if found is None:
-            found = self._decoders[poll.input, poll.header] = decoder_of(poll.format, poll.header)
+            found = decoder_of(poll.format, poll.header, poll.delimiter)
+            self._decoders[poll.input, poll.header] = found
         return found
 
     def _timed(

@@ -19,7 +19,7 @@ from headrace.events.formats.json_lines import Lines
 from headrace.limits import MAX_EVENT_BYTES
 
 #: ISO 8601 with the seven fractional digits of the language; planes hold six, hence the zero.
-_DATETIME: Final = "%Y-%m-%dT%H:%M:%S%.6f0Z"
+DATETIME_TEXT: Final = "%Y-%m-%dT%H:%M:%S%.6f0Z"
 
 
 def encode_rows(batch: Batch, columns: Sequence[Column] | None = None) -> pl.Series:
@@ -127,5 +127,5 @@ def _scalar(column: Column, plane: ValueType) -> pl.Expr:
     """Return a plane as Polars writes it right, under the column's name."""
     values = pl.col(column.physical(plane))
     if plane is ValueType.DATETIME:
-        values = values.dt.to_string(_DATETIME)
+        values = values.dt.to_string(DATETIME_TEXT)
     return values.alias(column.name)

@@ -1,0 +1,7 @@
+"""CSV (RFC 4180): records to batches of text, and batches to records."""
+
+from headrace.events.formats.csv_decode import CsvDecoder
+from headrace.events.formats.csv_encode import encode_csv
+from headrace.events.formats.csv_records import BOM, DELIMITERS, record_ends
+
+__all__ = ["BOM", "DELIMITERS", "CsvDecoder", "encode_csv", "record_ends"]

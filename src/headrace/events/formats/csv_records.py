@@ -1,0 +1,156 @@
+"""CSV as bytes: where records end, whether they are well formed, and the fields of one."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.errors import DataError, UserError
+from headrace.events.formats.json_lines import BadEvent, Lines, Positions, positions
+
+#: What may stand between the fields of a record.
+DELIMITERS: Final = (",", ";", "\t", "|", " ")
+
+BOM: Final = b"\xef\xbb\xbf"
+
+_NEWLINE, _RETURN, _QUOTE = b'\n\r"'
+_BREAK: Final = np.array([_NEWLINE], np.uint8)
+
+#: A quoted field: doubled quotes stand for one.
+_QUOTED: Final = re.compile(r'"((?:[^"]|"")*)"', re.DOTALL)
+
+
+def check_delimiter(delimiter: str) -> None:
+    """Raise UserError for a delimiter that is none of DELIMITERS."""
+    if delimiter not in DELIMITERS:
+        known = ", ".join(map(repr, DELIMITERS))
+        raise UserError(f"delimiter {delimiter!r} is not known: the delimiter of a CSV is one of {known}")
+
+
+def record_ends(text: bytes) -> Positions:
+    """Return the position behind each newline of `text` that ends a record: one outside quotes.
+
+    `text` begins where a record does. What stands behind the last position is no whole record yet. A quote
+    that nobody closes makes all that follows one record: whoever reads a file takes the first line for a
+    record of its own when none ends within what an event may have, and goes on behind it.
+    """
+    buffer = np.frombuffer(text, np.uint8)
+    ends = positions(buffer, _NEWLINE)
+    if b'"' in text:
+        quotes_before = np.searchsorted(positions(buffer, _QUOTE), ends)
+        ends = ends[quotes_before % 2 == 0]
+    return ends + 1
+
+
+def header_names(header: bytes, delimiter: str) -> list[str]:
+    """Return the names in the first record of a CSV; raises DataError for names that are no columns."""
+    try:
+        fields = fields_of(header.removeprefix(BOM), delimiter)
+    except BadEvent as error:
+        raise DataError(f"the header of the CSV cannot be read: {error}") from None
+    seen: set[str] = set()
+    for number, name in enumerate(fields, 1):
+        if not name:
+            raise DataError(f"column {number} of the CSV has no name in its header; give it one")
+        if name in seen:
+            raise DataError(f"the header of the CSV names column {name!r} twice; rename one")
+        seen.add(name)
+    return [name or "" for name in fields]
+
+
+def fields_of(record: bytes, delimiter: str) -> list[str | None]:
+    """Return the fields of one record, None for an empty one without quotes; raises BadEvent.
+
+    The line break that ends a record may be there or not.
+    """
+    try:
+        text = without_break(record).decode()
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise BadEvent(f"not UTF-8: byte 0x{byte:02x} at byte {error.start}") from None
+    if '"' not in text:
+        if "\n" in text:
+            raise BadEvent("a line break outside quotes")
+        return [field or None for field in text.split(delimiter)]
+    fields: list[str | None] = []
+    at = 0
+    while True:
+        field, at = _field_at(text, at, delimiter, len(fields) + 1)
+        fields.append(field)
+        if at == len(text):
+            return fields
+        at += 1  # the delimiter
+
+
+def _field_at(text: str, start: int, delimiter: str, number: int) -> tuple[str | None, int]:
+    """Return the field that begins at `start`, and where it ends."""
+    if not text.startswith('"', start):
+        end = text.find(delimiter, start)
+        end = len(text) if end < 0 else end
+        field = text[start:end]
+        if '"' in field:
+            raise BadEvent(f"a quote inside field {number}, which does not begin with one")
+        if "\n" in field:
+            raise BadEvent("a line break outside quotes")
+        return field or None, end
+    quoted = _QUOTED.match(text, start)
+    if quoted is None:
+        raise BadEvent(f"the quote that opens field {number} is not closed")
+    end = quoted.end()
+    if end < len(text) and text[end] != delimiter:
+        raise BadEvent(f"{text[end]!r} behind the quote that closes field {number}")
+    return quoted[1].replace('""', '"'), end
+
+
+def without_break(record: bytes) -> bytes:
+    """Return a record without the line break that ends it."""
+    return record.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def well_formed(lines: Lines, delimiter: str, columns: int) -> NDArray[np.bool_]:
+    """Tell for each record whether its quotes stand where they may and it has so many fields.
+
+    A quote opens at the beginning of a field, or doubles the one before; it closes at the end of a field, or
+    is doubled by the one behind. Records may hold line breaks within quotes.
+    """
+    buffer = lines.buffer
+    good = np.ones(lines.count, np.bool_)
+    cuts, breaks = positions(buffer, ord(delimiter)), positions(buffer, _NEWLINE)
+    if b'"' in lines.joined:
+        quotes = positions(buffer, _QUOTE)
+        good = lines.per_line(quotes) % 2 == 0
+        inside = _quotes_before(lines, quotes, quotes) % 2 == 1
+        good[_records_of(lines, quotes[~_in_place(buffer, quotes, inside, delimiter)])] = False
+        cuts = cuts[_quotes_before(lines, quotes, cuts) % 2 == 0]
+        breaks = breaks[_quotes_before(lines, quotes, breaks) % 2 == 0]
+    good &= lines.per_line(cuts) == columns - 1
+    good[_records_of(lines, np.setdiff1d(breaks, lines.ends, assume_unique=True))] = False
+    return good
+
+
+def _quotes_before(lines: Lines, quotes: Positions, places: Positions) -> Positions:
+    """Return how many quotes stand before each of `places` in its record."""
+    before_record = np.searchsorted(quotes, lines.starts)
+    found: Positions = np.searchsorted(quotes, places) - before_record[_records_of(lines, places)]
+    return found
+
+
+def _in_place(
+    buffer: NDArray[np.uint8], quotes: Positions, closing: NDArray[np.bool_], delimiter: str
+) -> NDArray[np.bool_]:
+    """Tell for each quote whether it stands where it may, if all before it in its record do."""
+    padded = np.concatenate((_BREAK, buffer, _BREAK, _BREAK))
+    before, behind, second = padded[quotes], padded[quotes + 2], padded[quotes + 3]
+    at_begin, at_end = (
+        (beside == _NEWLINE) | (beside == ord(delimiter)) | (beside == _QUOTE) for beside in (before, behind)
+    )
+    at_end |= (behind == _RETURN) & (second == _NEWLINE)
+    placed: NDArray[np.bool_] = np.where(closing, at_end, at_begin)
+    return placed
+
+
+def _records_of(lines: Lines, places: Positions) -> Positions:
+    return np.searchsorted(lines.ends, places)
