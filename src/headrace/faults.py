@@ -23,6 +23,11 @@ POINTS: Final = (
     "job.commit.before",
     "job.commit.after",
     "job.deliver.after_send",
+    "file.closed",
+    "file.made",
+    "file.placed",
+    "file.part_removed",
+    "delivery.set_aside",
 )
 
 _name, _, _hits = os.environ.get("HEADRACE_CRASH_AT", "").partition(":")

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from headrace.clock import ManualClock
 from headrace.connect.post import Answer
-from headrace.connect.retry import backoff_s, retry_after_s, until_signalled
-from headrace.connect.sink import Rows
-from headrace.connect.webhook import FIRST_WAIT_S, LONGEST_WAIT_S, TRIES, WebhookSettings, WebhookSink
+from headrace.connect.retry import NotNow, retry_after_s, until_signalled
+from headrace.connect.sink import Refused, Rows
+from headrace.connect.webhook import WebhookSettings, WebhookSink
 from headrace.errors import DataError, Transient, UserError
 from headrace.events.formats.json import from_rows
 from headrace.project.settings import OUTPUT_KINDS
@@ -40,6 +40,7 @@ class Target(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers, self.requests, self.taken, self.max_bytes = [], [], {}, 1 << 30
+        self.refuses = lambda row: None
         self.connections, self.over = 0, threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}/rows?code=hidden"
 
@@ -64,6 +65,8 @@ class _Handler(BaseHTTPRequestHandler):
         if len(body) > self.server.max_bytes:
             return self._say(413)
         answer = self.server.answers.pop(0) if self.server.answers else (200, {}, b"")
+        if statuses := list(filter(None, map(self.server.refuses, json.loads(body)))):
+            answer = (statuses[0], {}, b"")
         if answer == "drip":
             return self._drip()
         if answer == "drop" or 200 <= answer[0] < 300:
@@ -101,37 +104,26 @@ def target():
         thread.join()
 
 
-class Waits(list):
-    """The waits of a sink, not waited for; from `signal_at` on a signal has come."""
-
-    signal_at = None
-
-    @contextlib.contextmanager
-    def __call__(self):
-        yield self._wait
-
-    def _wait(self, seconds):
-        self.append(seconds)
-        return self.signal_at is not None and len(self) >= self.signal_at
-
-
 @pytest.fixture
-def waits():
-    return Waits()
-
-
-@pytest.fixture
-def opened(target, waits):
+def opened(target):
     """Open a sink that posts to the target; all are closed at the end."""
     with contextlib.ExitStack() as stack:
 
         def open_sink(**more):
-            own = WebhookSettings(**{"url": target.url, **more})
-            sink = WebhookSink("hook", own, clock=ManualClock(), jitter=lambda: 1.0, waiting=waits)
+            sink = WebhookSink("hook", WebhookSettings(**{"url": target.url, **more}), clock=ManualClock())
             stack.callback(sink.close)
             return sink
 
         yield open_sink
+
+
+def until_taken(sink, block, producer="p", sequence=1):
+    """Deliver a block as the loop of deliveries does; return how often that took."""
+    for tries in range(1, 100):
+        with contextlib.suppress(NotNow):
+            sink.deliver(block, producer, sequence)
+            return tries
+    raise AssertionError("never taken")
 
 
 def rows_of(count, start=0):
@@ -195,31 +187,43 @@ def test_proxies_of_the_environment_are_not_used(target, opened, monkeypatch):
 # --- what is asked again ----------------------------------------------------------------------------------
 
 
-def test_a_target_that_fails_ten_times_gets_the_rows_once_each(target, opened, waits):
+def test_a_target_that_fails_ten_times_gets_the_rows_once_each(target, opened):
     target.answers = [(503, {}, b"")] * 10
     sink = opened()
-    for _ in range(2):
-        with pytest.raises(Transient, match=r"'hook'.*does not take the rows now: it answers 503.*5 times"):
-            sink.deliver(block_of(rows_of(3)), "p", 1)
-    sink.deliver(block_of(rows_of(3)), "p", 1)
+    with pytest.raises(
+        NotNow, match=r"'hook': http://127.0.0.1:\d+ does not take the rows now: it answers 503"
+    ):
+        sink.deliver(block_of(rows_of(3)), "p", 1)
+    assert until_taken(sink, block_of(rows_of(3))) == 10
     assert target.rows == rows_of(3)
     assert len(set(keys(target))) == 1
-    assert waits == [backoff_s(n, FIRST_WAIT_S, LONGEST_WAIT_S, 1.0) for n in range(1, TRIES + 1)] * 2
 
 
 def test_a_connection_that_breaks_after_the_request_was_taken_doubles_nothing(target, opened):
     target.answers = ["drop", "drop", (200, {}, b"")]
-    opened(max_rows=2).deliver(block_of(rows_of(6)), "p", 1)
+    until_taken(opened(max_rows=2), block_of(rows_of(6)))
     assert len(target.requests) == 5
     assert target.rows == rows_of(6)
 
 
-def test_a_target_that_is_not_there_is_told_without_the_secret_parts_of_its_address(target, waits):
+def test_a_block_that_was_taken_in_part_goes_on_where_it_stopped(target, opened):
+    target.answers = [(200, {}, b""), (200, {}, b""), (503, {}, b""), (503, {}, b"")]
+    sink = opened(max_rows=2)
+    with pytest.raises(NotNow) as raised:
+        sink.deliver(block_of(rows_of(6)), "p", 1)
+    assert raised.value.settled == 4
+    until_taken(sink, block_of(rows_of(6)))
+    assert len(target.requests) == 5
+    until_taken(sink, block_of(rows_of(6, start=6)), sequence=2)
+    assert target.rows == rows_of(12)
+
+
+def test_a_target_that_is_not_there_is_told_without_the_secret_parts_of_its_address(target):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/hidden/path?code=hidden"
-        sink = WebhookSink("hook", WebhookSettings(url=url), waiting=waits)
-        with pytest.raises(Transient, match=r"http://127.0.0.1:\d+ does not take") as raised:
+        sink = WebhookSink("hook", WebhookSettings(url=url))
+        with pytest.raises(NotNow, match=r"http://127.0.0.1:\d+ does not take") as raised:
             sink.deliver(block_of(rows_of(1)), "p", 1)
         sink.close()
     assert "hidden" not in str(raised.value)
@@ -228,39 +232,33 @@ def test_a_target_that_is_not_there_is_told_without_the_secret_parts_of_its_addr
 @pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 504, 599])
 def test_what_may_pass_is_asked_again(status, target, opened):
     target.answers = [(status, {}, b"")] * 2
-    opened().deliver(block_of(rows_of(1)), "p", 1)
-    assert len(target.requests) == 3
+    assert until_taken(opened(), block_of(rows_of(1))) == 3
 
 
 @pytest.mark.parametrize(
-    ("asked", "waited"),
+    ("asked", "wished"),
     [
         ("7", 7.0),
         (email.utils.formatdate(ManualClock().us / 1e6 + 12, usegmt=True), 12.0),
-        ("86400", LONGEST_WAIT_S),
-        ("soon", FIRST_WAIT_S),
+        ("86400", 86400.0),
+        ("soon", 0.0),
     ],
 )
-def test_retry_after_is_waited_for_up_to_a_bound(asked, waited, target, opened, waits):
+def test_what_the_target_wishes_is_passed_on(asked, wished, target, opened):
     target.answers = [(429, {"Retry-After": asked}, b"")]
-    with contextlib.suppress(Transient):
+    with pytest.raises(NotNow) as raised:
         opened().deliver(block_of(rows_of(1)), "p", 1)
-    assert waits == [pytest.approx(waited)]
+    assert raised.value.wished_wait_s == pytest.approx(wished)
 
 
-def test_who_starts_anew_has_waited_as_long_as_the_target_wished(target, opened, waits):
-    target.answers = [(503, {"Retry-After": "40"}, b"")] * 3
-    with pytest.raises(Transient, match="asked 1 times"):
-        opened().deliver(block_of(rows_of(1)), "p", 1)
-    assert waits == [LONGEST_WAIT_S]
-
-
-def test_a_signal_ends_the_wait(target, opened, waits):
-    target.answers = [(503, {}, b"")] * 9
-    waits.signal_at = 2
-    with pytest.raises(Transient, match="asked to end"):
-        opened().deliver(block_of(rows_of(1)), "p", 1)
-    assert len(target.requests) == 2
+def test_a_request_that_waits_for_its_answer_can_be_broken_off(target, opened):
+    target.answers = ["drip"]
+    sink = opened()
+    began = time.monotonic()
+    threading.Timer(0.1, sink.interrupt).start()
+    with pytest.raises(NotNow, match="does not take the rows now"):
+        sink.deliver(block_of(rows_of(1)), "p", 1)
+    assert time.monotonic() - began < 5
 
 
 def test_a_wait_ends_when_a_signal_comes_and_at_once_if_it_came_before():
@@ -292,9 +290,9 @@ def test_a_thread_that_gets_no_signals_just_waits():
 
 
 def test_an_answer_that_never_ends_is_cut_off_in_time(target, opened):
-    target.answers = ["drip"] * TRIES
+    target.answers = ["drip"]
     began = time.monotonic()
-    with pytest.raises(Transient, match=r"no answer within 0\.2 s"):
+    with pytest.raises(NotNow, match=r"no answer within 0\.2 s"):
         opened(timeout_s=0.2).deliver(block_of(rows_of(1)), "p", 1)
     assert time.monotonic() - began < 10
     opened().deliver(block_of(rows_of(1)), "p", 1)
@@ -329,6 +327,37 @@ def test_rows_that_the_target_refuses_stop_the_job_and_are_named(status, target,
     with pytest.raises(DataError, match=rf'{status}: no such field ü end\. The first of 2 is {{"n":0}}'):
         opened().deliver(block_of(rows_of(2)), "p", 1)
     assert len(target.requests) == 1
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_rows_that_are_set_aside_are_found_one_by_one_and_the_rest_is_delivered(status, target, opened):
+    target.refuses = lambda row: status if row["n"] % 5 == 2 else None
+    sink = opened(max_rows=8, on_error="dead-letter")
+    with pytest.raises(Refused) as raised:
+        sink.deliver(block_of(rows_of(20)), "p", 1)
+    assert raised.value.rest_delivered
+    assert sorted(raised.value.rows) == [2, 7, 12, 17]
+    assert str(status) in raised.value.rows[2]
+    assert sorted(row["n"] for row in target.rows) == [n for n in range(20) if n % 5 != 2]
+
+
+def test_rows_that_are_set_aside_are_found_again_under_the_same_keys_by_the_next_process(target, opened):
+    target.refuses = lambda row: 422 if row["n"] in {3, 4} else None
+    for _ in range(2):
+        with pytest.raises(Refused) as raised:
+            opened(on_error="dead-letter").deliver(block_of(rows_of(9)), "p", 1)
+        assert sorted(raised.value.rows) == [3, 4]
+    half = len(keys(target)) // 2
+    assert keys(target)[:half] == keys(target)[half:]
+    assert sorted(row["n"] for row in target.rows) == [0, 1, 2, 5, 6, 7, 8]
+
+
+def test_what_was_refused_before_the_target_went_away_is_told(target, opened):
+    target.refuses = lambda row: 422 if row["n"] == 0 else None
+    target.answers = [(422, {}, b""), (422, {}, b""), (200, {}, b""), (503, {}, b"")]
+    with pytest.raises(NotNow) as raised:
+        opened(max_rows=2, on_error="dead-letter").deliver(block_of(rows_of(4)), "p", 1)
+    assert (raised.value.settled, list(raised.value.refused)) == (2, [0])
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
@@ -384,7 +413,7 @@ def test_whatever_fails_when_each_row_is_at_the_target_once_and_in_its_order(siz
         delivered = False
         while not delivered:  # as the instances that follow each other do
             own = WebhookSettings(url="http://target.example/", max_rows=max_rows)
-            sink = WebhookSink("hook", own, jitter=lambda: 0.0, waiting=Waits())
+            sink = WebhookSink("hook", own)
             sink.close()
             sink._poster = poster
             with contextlib.suppress(Transient):
@@ -415,6 +444,8 @@ def test_whatever_fails_when_each_row_is_at_the_target_once_and_in_its_order(siz
         ({"headers": {"X-A": 1}}, r"outputs.hook.headers\[...\]: expected a text"),
         ({"timeout_s": 0}, "outputs.hook.timeout_s"),
         ({"max_rows": 0}, "outputs.hook.max_rows"),
+        ({"max_tries": 3}, 'max_tries and give_up_seconds need on_error = "dead-letter"'),
+        ({"on_error": "drop"}, "outputs.hook.on_error"),
         ({"heders": {}}, "heders: no such setting. Did you mean 'headers'?"),
     ],
 )

@@ -39,6 +39,7 @@ def run_instance(arguments: argparse.Namespace) -> int:
             instance=number,
             instances=settings.instances,
             wanted=lambda: parent in {None, os.getppid()},
+            say=complain,
         )
         signal.signal(signal.SIGTERM, lambda *_: instance.stop())
         _run(instance)

@@ -82,6 +82,13 @@ class Poster:
                 reason = f"no answer within {self._timeout_s:g} s" if timed_out else str(error).rstrip(".")
                 raise Transient(reason or type(error).__name__) from None
 
+    def interrupt(self) -> None:
+        """Break off a request that waits for an answer, from a signal handler; `post` raises `Transient`."""
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                # Of a TLS socket too: the reading thread is to see nothing but a connection that ended.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
@@ -106,10 +113,7 @@ class Poster:
 
         def cut() -> None:
             late.set()
-            if self._socket is not None:
-                with contextlib.suppress(OSError):
-                    # Of a TLS socket too: the reading thread is to see nothing but a connection that ended.
-                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+            self.interrupt()
 
         timer = threading.Timer(self._timeout_s, cut)
         timer.daemon = True

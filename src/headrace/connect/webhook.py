@@ -8,10 +8,7 @@ that does not may get a request twice, after a crash or a broken connection.
 from __future__ import annotations
 
 import hashlib
-import random
 import re
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
@@ -20,18 +17,11 @@ import msgspec
 from headrace.clock import Clock, SystemClock
 from headrace.connect.event_files import in_blocks
 from headrace.connect.post import Answer, Poster
-from headrace.connect.retry import Wait, backoff_s, until_signalled
-from headrace.connect.sink import Prepared, Rows, too_large
+from headrace.connect.retry import NotNow, OnError, Patience
+from headrace.connect.sink import Prepared, Refused, Rows, too_large
 from headrace.errors import DataError, HeadraceError, Transient, UserError
 from headrace.events.formats.json import encode_rows
 from headrace.limits import MAX_REQUEST_BYTES, MAX_REQUEST_ROWS
-
-#: A request is made this often before the instance starts anew, and looks whether the job is to stop.
-TRIES: Final = 5
-
-#: Waits between two tries; a longer Retry-After counts as the longest, so that a job still notices its end.
-FIRST_WAIT_S: Final = 0.2
-LONGEST_WAIT_S: Final = 30.0
 
 #: The rows themselves are refused, not the request.
 _BAD_ROWS: Final = frozenset({400, 413, 422})
@@ -48,18 +38,28 @@ class WebhookSettings(
 ):
     """``kind = "webhook"``: rows are posted to `url` as JSON arrays of at most `max_rows`, with `headers`.
 
-    A request that takes longer than `timeout_s` in all is made again.
+    A request that takes longer than `timeout_s` in all is made again. `on_error`, `max_tries` and
+    `give_up_seconds` are the output's `Patience`.
     """
 
     url: str | None = None
     headers: dict[str, str] = {}
     timeout_s: Annotated[float, msgspec.Meta(gt=0, le=300)] = 30
     max_rows: Annotated[int, msgspec.Meta(ge=1, le=MAX_REQUEST_ROWS)] = 1000
+    on_error: OnError = "retry"
+    max_tries: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    give_up_seconds: Annotated[float, msgspec.Meta(ge=0)] | None = None
 
     def __post_init__(self) -> None:
         _check_url(self.url)
+        Patience.of(self.on_error, self.max_tries, self.give_up_seconds)
         for name, value in self.headers.items():
             _check_header(name, value)
+
+    @property
+    def patience(self) -> Patience:
+        """How long the target is asked again."""
+        return Patience.of(self.on_error, self.max_tries, self.give_up_seconds)
 
     @property
     def origin(self) -> str:
@@ -103,20 +103,13 @@ def _check_header(name: str, value: str) -> None:
 class WebhookSink:
     """Posts blocks to a web address; `output` is what messages call it."""
 
-    def __init__(
-        self,
-        output: str,
-        settings: WebhookSettings,
-        *,
-        clock: Clock | None = None,
-        jitter: Callable[[], float] = random.random,
-        waiting: Callable[[], AbstractContextManager[Wait]] = until_signalled,
-    ) -> None:
+    def __init__(self, output: str, settings: WebhookSettings, *, clock: Clock | None = None) -> None:
         self._output, self._where, self._max_rows = output, settings.origin, settings.max_rows
-        self._jitter, self._waiting = jitter, waiting
+        self.patience = settings.patience
         self._poster = Poster(
             settings.url or "", settings.headers, settings.timeout_s, clock or SystemClock()
         )
+        self._posting = _Posting("")
 
     def prepare(self, rows: Rows) -> Prepared[bytes]:
         """Encode the rows as JSON lines, which `deliver` makes arrays of; one that is too large fails."""
@@ -126,73 +119,97 @@ class WebhookSink:
     def deliver(self, block: bytes, producer: str, sequence: int) -> None:
         """Post the rows, cut at the same places and under the same keys each time.
 
-        Raises Transient when the target cannot take them for now, or a signal comes while waiting for it;
-        DataError for rows and UserError for requests that it refuses. All are for the block to be delivered
-        again, by this process or another.
+        A block that was taken in part goes on where it stopped, as long as this process lives. Raises
+        NotNow when the target cannot take rows for now, DataError for rows and UserError for requests that it
+        refuses. Where rows are set aside they are looked for, one by one, and `Refused` names them once all
+        others are delivered.
         """
+        name = f"{producer}:{sequence}"
+        if self._posting.name != name:
+            self._posting = _Posting(name)
         first = 0
-        with self._waiting() as wait:
-            for rows in in_blocks(block.split(b"\n"), self._max_rows, MAX_REQUEST_BYTES):
-                self._hand_over(rows, f"{producer}:{sequence}", first, wait)
-                first += len(rows)
+        for rows in in_blocks(block.split(b"\n"), self._max_rows, MAX_REQUEST_BYTES):
+            self._hand_over(rows, first)
+            first += len(rows)
+        refused, self._posting = self._posting.refused, _Posting("")
+        if refused:
+            raise Refused(f"{self._named} refuses rows", refused, rest_delivered=True)
+
+    def interrupt(self) -> None:
+        """Break off a request that is being made, from a signal handler: `deliver` then raises NotNow."""
+        self._poster.interrupt()
 
     def close(self) -> None:
         """Close the connection."""
         self._poster.close()
 
-    def _hand_over(self, rows: list[bytes], name: str, first: int, wait: Wait) -> None:
-        """Post rows, in halves where they are too large together; `first` is the place of the first."""
-        body = b"[" + b",".join(rows) + b"]"
-        answer = self._insist(body, _key(name, first, len(rows), body), wait)
-        if answer.accepted:
+    @property
+    def _named(self) -> str:
+        return f"output '{self._output}': {self._where}"
+
+    def _hand_over(self, rows: list[bytes], first: int) -> None:
+        """Post rows that still need it, in halves where they are too large together or hold refused ones."""
+        posting = self._posting
+        if first + len(rows) <= posting.settled:
             return
-        if answer.status != 413 or len(rows) == 1:
-            raise self._refused(answer, rows)
+        if (first, len(rows)) not in posting.halved:
+            answer = self._asked(rows, first)
+            alone = len(rows) == 1
+            if answer.accepted:
+                posting.settled = first + len(rows)
+                return
+            if alone and answer.status in _BAD_ROWS and self.patience.sets_aside:
+                posting.refused[first] = f"output '{self._output}': {self._where} answers {answer}"
+                posting.settled = first + 1
+                return
+            if alone or answer.status not in ({413} | (_BAD_ROWS if self.patience.sets_aside else set())):
+                raise self._refused(answer, rows)
+            posting.halved.add((first, len(rows)))
         half = len(rows) // 2
-        self._hand_over(rows[:half], name, first, wait)
-        self._hand_over(rows[half:], name, first + half, wait)
+        self._hand_over(rows[:half], first)
+        self._hand_over(rows[half:], first + half)
 
-    def _insist(self, body: bytes, key: str, wait: Wait) -> Answer:
-        """Post until there is an answer that asking again would not change."""
-        waited_s = 0.0
-        for failures in range(1, TRIES + 1):
-            answer, problem = self._asked(body, key)
-            if answer is not None and not answer.passing:
-                return answer
-            own_s = backoff_s(failures, FIRST_WAIT_S, LONGEST_WAIT_S, self._jitter())
-            wished_s = 0.0 if answer is None else answer.wished_wait_s
-            pause_s = min(max(own_s, wished_s), LONGEST_WAIT_S)
-            # After the last try too: whoever starts anew must not ask sooner than the target wishes.
-            if wait(pause_s):
-                raise self._unavailable(problem, "This process was asked to end meanwhile")
-            waited_s += pause_s
-            if waited_s >= LONGEST_WAIT_S:
-                break
-        raise self._unavailable(problem, f"It was asked {failures} times, for the time being")
-
-    def _asked(self, body: bytes, key: str) -> tuple[Answer | None, str]:
-        """Post once; returns the answer if there is one, and what is wrong if anything is."""
+    def _asked(self, rows: list[bytes], first: int) -> Answer:
+        """Post rows once; `first` is the place of the first. Raises NotNow where asking again may help."""
+        body = b"[" + b",".join(rows) + b"]"
+        wished_s = 0.0
         try:
-            answer = self._poster.post(body, {_KEY_HEADER: key})
+            answer = self._poster.post(body, {_KEY_HEADER: _key(self._posting.name, first, len(rows), body)})
         except Transient as error:
-            return None, str(error)
-        return answer, f"it answers {answer}"
-
-    def _unavailable(self, problem: str, more: str) -> Transient:
-        return Transient(
-            f"output '{self._output}': {self._where} does not take the rows now: {problem}. {more}. "
-            "Nothing is lost: they are kept, and are delivered first"
+            problem = str(error)
+        else:
+            if not answer.passing:
+                return answer
+            problem, wished_s = f"it answers {answer}", answer.wished_wait_s
+        raise NotNow(
+            f"{self._named} does not take the rows now: {problem}",
+            wished_s,
+            settled=self._posting.settled,
+            refused=self._posting.refused,
         )
 
     def _refused(self, answer: Answer, rows: list[bytes]) -> HeadraceError:
-        message = f"output '{self._output}': {self._where} refuses the rows with {answer}. "
+        message = f"{self._named} refuses the rows with {answer}. "
         kept = "Nothing is lost: they are kept, and are delivered first when the job runs again"
         if answer.status in _BAD_ROWS:
             shown = rows[0][:_SHOWN_BYTES].decode("utf-8", "replace")
-            return DataError(f"{message}The first of {len(rows):,} is {shown}. {kept}")
+            advice = 'on_error = "dead-letter" sets such rows aside'
+            return DataError(f"{message}The first of {len(rows):,} is {shown}. {kept}; {advice}")
         if 300 <= answer.status < 400:
             return UserError(f"{message}Redirects are not followed: set the url to where it leads. {kept}")
         return UserError(f"{message}Check the url and the headers of the output. {kept}")
+
+
+class _Posting:
+    """How far the target has come with a block: its first `settled` rows are taken, or refused.
+
+    `halved` has what was refused as a whole, by the place and the number of the rows.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name, self.settled = name, 0
+        self.halved: set[tuple[int, int]] = set()
+        self.refused: dict[int, str] = {}
 
 
 def _key(name: str, first: int, rows: int, body: bytes) -> str:

@@ -13,6 +13,7 @@ Where an input is to be repartitioned a job of its own does that, the first stag
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final
@@ -21,7 +22,8 @@ from headrace.clock import Clock, SystemClock
 from headrace.connect.sink import LocalSink, Prepared, RemoteSink, StagedSink
 from headrace.connect.source import CompetingSource, OrderedSource, Poll
 from headrace.engine.arrivals import NOTHING, Arranger, Arrivals
-from headrace.engine.delivery import Delivery
+from headrace.engine.delivery import Delivery, Manner
+from headrace.engine.health import COMMITTED
 from headrace.engine.intake import Intake
 from headrace.engine.letters import KILLER, Part, dead_letters, where_it_stopped
 from headrace.engine.open_job import OpenJob, instance_name
@@ -40,16 +42,20 @@ from headrace.errors import DataError, Fatal, HeadraceError, Transient
 from headrace.faults import crash_point
 from headrace.local.dead_letters import DeadLetters
 from headrace.local.namespace import Namespace, Transaction
-from headrace.local.progress import Progress
+from headrace.local.ownership import Owned
+from headrace.local.progress import Condition, Progress
 
 #: How often an instance looks for free tasks, a request to stop and expired leases, in seconds.
 HOUSEKEEPING_S: Final = 0.5
+
+#: How often the first instance looks for rows that nobody delivers: of instances no more, or put back.
+OTHERS_EVERY_S: Final = 5.0
 
 
 class Instance:
     """One of the `instances` processes that run a job; `instance` counts from 0.
 
-    It ends after an epoch once `wanted`, asked now and then, is false.
+    It ends after an epoch once `wanted`, asked now and then, is false. `say` is told what a user should know.
     """
 
     def __init__(
@@ -61,8 +67,9 @@ class Instance:
         instances: int = 1,
         clock: Clock | None = None,
         wanted: Callable[[], bool] = lambda: True,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._job, self._namespace = job, namespace
+        self._job, self._namespace, self._say = job, namespace, say
         self._clock = clock or SystemClock()
         self._progress = Progress(namespace)
         self._dead_letters = DeadLetters(namespace)
@@ -83,17 +90,24 @@ class Instance:
         self._ends = job.ends and not self._competing and all(source.ends for source in ordered.values())
         remote = {name: s for name, s in job.sinks.items() if isinstance(s, RemoteSink)}
         self._staged = {name: s for name, s in job.sinks.items() if isinstance(s, StagedSink)}
-        self._delivery = Delivery(self._progress, namespace, job.name, self._name, remote)
+        manner = Manner(self._tend, say, self._clock)
+        self._delivery = Delivery(self._progress, namespace, job.name, self._name, remote, manner)
         self._pace = Pace(self._clock)
         self.clocks = StageClocks(self._clock)
         self._intake = Intake(self._tasks, self._competing, self._arranger, self.clocks, self._clock)
         self._ticking = Ticking(self._clock)
         self._wanted = wanted
         self._stopping = False
+        self._next_tend_ns = self._next_others_ns = 0
+        self._began_us, self._committed_us = self._clock.now_us(), 0
 
     def stop(self) -> None:
-        """Ask the loop to end after the epoch it is in; safe to call from a signal handler."""
+        """Ask the loop to end after the epoch it is in; safe to call from a signal handler.
+
+        A request that waits for its target is broken off: it is made again by the next process.
+        """
         self._stopping = True
+        self._delivery.interrupt()
 
     def run(self) -> None:
         """Run until asked to stop, or to the end of the inputs when the job is asked to end there.
@@ -102,7 +116,9 @@ class Instance:
         """
         self._ownership = self._progress.acquire(self._job.name, self._name, self._name)
         died, blameless = True, False
+        ended = "the process died of an error that nobody expected"
         try:
+            self._beat(Condition("starting", self._began_us))
             if self._stateful is None:
                 check_nothing_kept(self._progress, self._job.name)
             else:
@@ -112,22 +128,25 @@ class Instance:
                 source.reclaim()
             for sink in self._staged.values():
                 sink.resume()
-            self._delivery.resume()
-            if self._instance == 0 and self._passing is None:
-                self._deliver_for_others()
+            self._delivery.resume(self._ownership.check)
+            self._shares.refresh()
+            self._deliver_for_others()
             self._loop()
-            self._progress.beat(self._job.name, self._name, self.clocks.counters())
             self._delivery.forget()
             if self._passing is not None:
                 self._passing.forget()
-            died = False
-        except (Transient, Fatal, OSError):  # a disk, a network: no event is to blame
-            died, blameless = False, True
+            if kept := self._delivery.kept:
+                self._say(f"job {self._job.name}: {kept}")
+            died, ended = False, ""
+        except (Transient, Fatal, OSError) as error:  # a disk, a network: no event is to blame
+            died, blameless, ended = False, True, str(error)
             raise
-        except HeadraceError:
-            died = False
+        except HeadraceError as error:
+            died, ended = False, str(error)
             raise
         finally:
+            with contextlib.suppress(HeadraceError, OSError):  # what is wrong is told by who raised it
+                self._beat(Condition("ended", self._clock.now_us(), ended))
             self._intake.close(blameless=blameless)
             self._tasks.release(died=died)
             if self._stateful is not None:
@@ -140,7 +159,7 @@ class Instance:
         while not self._stopping:
             if self._clock.monotonic_ns() >= next_look_ns:
                 next_look_ns = self._clock.monotonic_ns() + int(HOUSEKEEPING_S * 1e9)
-                self._progress.beat(self._job.name, self._name, self.clocks.counters())
+                self._beat(self._delivery.condition or Condition("running", self._began_us))
                 if self._stops() or not self._wanted():
                     return
                 ending = self._progress.stop_requested(self._job.name) == "end"
@@ -148,6 +167,7 @@ class Instance:
                 if not self._shares.wanted:
                     return
                 self._acquire()
+                self._deliver_for_others()
                 giving = self._gives()
             arrivals = self._intake.take(self._pace.rows, self._ahead())
             if arrivals is not None:
@@ -166,6 +186,21 @@ class Instance:
                 giving = False
             if self._ticking.due:
                 self._tick()
+
+    def _beat(self, condition: Condition) -> None:
+        counters = {**self.clocks.counters(), COMMITTED: self._committed_us}
+        self._progress.beat(self._job.name, self._name, counters, condition)
+
+    def _tend(self, condition: Condition) -> bool:
+        """Do, while an output takes nothing, what must go on; tell whether to end.
+
+        Leases are renewed by their keepers, and tasks are ours for as long as this process lives.
+        """
+        if not self._stopping and self._clock.monotonic_ns() >= self._next_tend_ns:
+            self._next_tend_ns = self._clock.monotonic_ns() + int(HOUSEKEEPING_S * 1e9)
+            self._beat(condition)
+            self._stopping = self._stops() or not self._wanted()
+        return self._stopping
 
     def _stops(self) -> bool:
         names = {self._job.name, self._job.whole}
@@ -209,12 +244,19 @@ class Instance:
         return self._stateful.ahead()
 
     def _deliver_for_others(self) -> None:
-        """Deliver what instances left behind that no longer run, as the job has fewer instances now."""
-        running = {instance_name(number) for number in range(self._instances)}
-        for line in set(self._progress.outbox_lines(self._job.name)) - running:
-            ownership = self._progress.acquire(self._job.name, line, self._name)
-            self._delivery.of_line(line).resume()
-            ownership.release()
+        """Deliver what nobody else does: rows of instances that are no more, and those that were put back."""
+        now_ns = self._clock.monotonic_ns()
+        if self._instance != 0 or self._passing is not None or now_ns < self._next_others_ns:
+            return
+        self._next_others_ns = now_ns + int(OTHERS_EVERY_S * 1e9)
+        running = {instance_name(number) for number in range(self._shares.instances)}
+        for line in sorted(set(self._progress.outbox_lines(self._job.name)) - running):
+            with contextlib.suppress(Owned):  # an instance that is too many, and has not ended yet
+                ownership = self._progress.acquire(self._job.name, line, self._name)
+                try:
+                    self._delivery.of_line(line).resume(ownership.check)
+                finally:
+                    ownership.release()
 
     def _at_end(self) -> bool:
         return self._tasks.at_end() and all(source.exhausted() for source in self._competing)
@@ -351,6 +393,7 @@ class Instance:
                 self._count(tx, arrivals, parts, len(letters))
                 crash_point("job.commit.before")
             crash_point("job.commit.after")
+        self._committed_us = self._clock.now_us()
         self._tasks.advance(arrivals.polls)
         if self._stateful is not None:
             self._stateful.committed([part.task for part in parts if part.task is not None])

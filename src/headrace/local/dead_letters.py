@@ -40,6 +40,10 @@ FROM dead_letter WHERE id = ?
 #: its partition the epoch, and its body the row as JSON.
 DEAD_ROW: Final = "row"
 
+#: That of a row which an output's target did not take: its source is the output, its body the row as JSON,
+#: its partition the instance, its position the block's number and, in the last 24 bits, the place there.
+DEAD_OUTPUT: Final = "output"
+
 
 class DeadLetter(NamedTuple):
     """One event that was set aside.

@@ -341,6 +341,10 @@ class Progress:
                 for (line,) in connection.execute("SELECT DISTINCT line FROM outbox WHERE job = ?", (job,))
             ]
 
+    def replace_outbox(self, tx: Transaction, block: OutboxBlock) -> None:
+        """Keep other content under the place and the sequence of a block."""
+        tx.connection.execute("UPDATE outbox SET block = ? WHERE id = ?", (block.block, block.id))
+
     def done_outbox(self, tx: Transaction, block_ids: Sequence[int]) -> None:
         """Drop blocks that were delivered."""
         if block_ids:

@@ -14,8 +14,8 @@ from headrace.testing.fleet import Member
 from headrace.testing.observed import JOBS
 from headrace.testing.pipeline import PUBLISHER, Pipeline
 
-#: Where a process of the pipeline can die; it writes no files.
-POINTS: Final = tuple(point for point in ALL_POINTS if point != "job.staged")
+#: Where a process of the pipeline can die; it writes no files, and no output of it refuses rows.
+POINTS: Final = tuple(point for point in ALL_POINTS if point not in {"job.staged", "delivery.set_aside"})
 
 #: The points that a process passes. Job `pass` publishes to a hub, job `classify` delivers nothing.
 REACHABLE: Final = {

@@ -24,8 +24,16 @@ REQUESTS_FILE: Final = "requests.jsonl"
 
 #: What becomes of a request: it is taken; refused for now; the connection breaks before it was taken, or
 #: after; it is refused for ever, which chance never does. What is too large is refused always.
-_STATUS: Final = {"well": 200, "busy": 503, "gone": None, "lost": None, "refused": 403, "large": 413}
-_SHARES: Final = (0.90, 0.04, 0.03, 0.03, 0.0, 0.0)
+_STATUS: Final = {
+    "well": 200,
+    "busy": 503,
+    "gone": None,
+    "lost": None,
+    "refused": 403,
+    "large": 413,
+    "bad rows": 422,
+}
+_SHARES: Final = (0.90, 0.04, 0.03, 0.03, 0.0, 0.0, 0.0)
 
 #: What it takes in one request; always the same, as a request that is cut has other keys than a whole one.
 MAX_BYTES: Final = 16_000
@@ -38,13 +46,21 @@ def moods(seed: int) -> Callable[[], str]:
 
 
 class WebhookTarget(ThreadingHTTPServer):
-    """Takes the rows of each key once, and answers 200 to a key that it has already."""
+    """Takes the rows of each key once, and answers 200 to a key that it has already.
+
+    A request with a row that is `bad` is refused as a whole.
+    """
 
     daemon_threads = True
 
-    def __init__(self, folder: Path, mood: Callable[[], str] = lambda: "well") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        mood: Callable[[], str] = lambda: "well",
+        bad: Callable[[dict[str, Any]], bool] = lambda _: False,
+    ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.mood = mood
+        self.mood, self.bad = mood, bad
         self.url = f"http://127.0.0.1:{self.server_port}/rows"
         self._keys: set[str] = set()
         self._log = (folder / REQUESTS_FILE).open("ab", buffering=0)
@@ -55,6 +71,8 @@ class WebhookTarget(ThreadingHTTPServer):
         """Take a request as the mood has it; returns what was done."""
         with self._turn:
             mood = "large" if len(body) > MAX_BYTES else self.mood()
+            if mood == "well" and any(map(self.bad, json.loads(body))):
+                mood = "bad rows"
             done: dict[str, Any] = {"key": key, "mood": mood}
             if mood in {"well", "lost"} and key not in self._keys:
                 self._keys.add(key)
