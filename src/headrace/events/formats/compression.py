@@ -30,6 +30,10 @@ _GZIP_BYTES: Final = 256 * 1024
 _MAX_WINDOW_BYTES: Final = 128 * 1024 * 1024
 
 
+class EndsInside(DataError):
+    """A compressed file stops inside a member or frame: it was cut, or is still being written."""
+
+
 def compression_of(path: Path) -> Compression:
     """Return how a file is compressed by what its name ends in."""
     return SUFFIXES.get(path.suffix.lower(), "none")
@@ -152,7 +156,7 @@ class Bounded:
         return piece
 
     def _refuse_end(self, kind: str) -> bytes:
-        raise DataError(
+        raise EndsInside(
             f"{self._path} ends inside its {kind} data, at byte {self.taken_bytes:,} "
             f"({self.unpacked_bytes:,} unpacked): it was cut, or is still being written"
         )
