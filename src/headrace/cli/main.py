@@ -26,6 +26,8 @@ VERBS: Final = {
     "preview": "run a query on a sample, and show the rows of each step",
     "run": "run jobs of the project",
     "scale": "run a running job as more instances, or as fewer",
+    "status": "show how jobs are: health, rates, lag",
+    "top": "watch jobs live",
     "stop": "ask running jobs to finish what they hold and end",
     "test": "run case files: queries with events and the rows that they must give",
     "send": "publish events to a hub or queue: files, standard input, feeds",
