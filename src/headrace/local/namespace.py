@@ -47,7 +47,11 @@ class Namespace:
     def __init__(self, folder: Path, clock: Clock, *, looking: bool = False) -> None:
         self.folder = folder
         self.clock = clock
-        upgrades = {1: script("state.sql"), 2: script("recovery.sql"), 3: script("outputs.sql")}
+        upgrades = {
+            1: script("state.sql"),
+            2: script("recovery.sql"),
+            3: script("outputs.sql") + script("series.sql"),
+        }
         schema = script("namespace.sql") + "".join(upgrades.values())
         self._database = opened(
             folder / _FILE, looking=looking, schema=schema, version=FORMAT, upgrades=upgrades
@@ -97,6 +101,12 @@ class Namespace:
     def locks_folder(self) -> Path:
         """Where each task has the file that its owner locks."""
         return self.folder / "locks"
+
+    def identity(self) -> str:
+        """Return what tells this namespace from every other, for ever."""
+        with self.reading() as connection:
+            identity: str = connection.execute("SELECT identity FROM namespace_identity").get
+        return identity
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Transaction]:

@@ -123,7 +123,8 @@ def _minute(text: int, at: int) -> int:
     of_era = shifted - era * 400
     of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
     days = era * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468
-    return (days * 24 + hour) * 60 + minute
+    minutes: int = (days * 24 + hour) * 60 + minute
+    return minutes
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]

@@ -1,0 +1,35 @@
+-- Histories of tags: what stands in the segments of a store, which are files beside this database.
+
+CREATE TABLE series_tenant (
+    id    INTEGER PRIMARY KEY,
+    store TEXT NOT NULL,
+    name  TEXT NOT NULL,
+    tags  INTEGER NOT NULL DEFAULT 0  -- how many there are, numbered from 0
+) STRICT;
+
+CREATE UNIQUE INDEX series_tenant_by_name ON series_tenant (store, name);
+
+CREATE TABLE series_tag (
+    tenant_id INTEGER NOT NULL,
+    code      INTEGER NOT NULL,
+    guid      BLOB NOT NULL,
+    PRIMARY KEY (tenant_id, code)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX series_tag_by_guid ON series_tag (tenant_id, guid);
+
+CREATE TABLE series_segment (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant_id  INTEGER NOT NULL,
+    newest     INTEGER NOT NULL,  -- orders segments: of two points of one tag and time the newer segment's counts
+    name       TEXT NOT NULL,     -- of the file
+    level      INTEGER NOT NULL,  -- how often its points were compacted
+    points     INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    first_us   INTEGER NOT NULL,
+    last_us    INTEGER NOT NULL,
+    blocks     BLOB NOT NULL      -- what each row group of the file holds
+) STRICT;
+
+CREATE UNIQUE INDEX series_segment_by_name ON series_segment (tenant_id, name);
+CREATE INDEX series_segment_by_time ON series_segment (tenant_id, last_us);

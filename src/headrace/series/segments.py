@@ -1,0 +1,193 @@
+"""Segments: Parquet files of points that any reader opens, sorted by tag and time.
+
+The columns are ``tag`` (its number in the catalogue), ``time`` (UTC; milliseconds where all times are whole
+ones, else microseconds), and the value: where ``scale`` is not NULL it is ``scaled / 10**scale``, else
+``value``. Columns that a file does not need are not there. Row groups are what a reader decodes at once:
+small ones as points arrive, whole tags after compaction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from headrace.errors import Fatal, disk_error
+from headrace.local.files import replacing
+from headrace.series.catalogue import BLOCK, EVER_US, Blocks, Segment
+from headrace.series.decimals import DOUBLE, POWERS, scaled
+from headrace.series.grouping import tag_starts
+from headrace.series.points import Points
+
+#: Points of a row group as they arrive: reading one tag of a thousand decodes so many.
+ARRIVING_POINTS: Final = 8_192
+
+_PACKED: Final = "DELTA_BINARY_PACKED"
+_ENCODINGS: Final = {
+    "tag": _PACKED,
+    "time": _PACKED,
+    "scaled": _PACKED,
+    "scale": "PLAIN",
+    "value": "BYTE_STREAM_SPLIT",
+}
+_ZSTD_LEVEL: Final = 1
+
+#: What Parquet files are damaged by raises one of these.
+_DAMAGE: Final = (pa.ArrowException, OSError, KeyError)
+
+
+def segment_name(line: str, messages: Iterable[str]) -> str:
+    """Return the file name of the segment that a line of a job makes of some messages, always the same."""
+    digest = hashlib.sha256("\0".join(messages).encode()).hexdigest()[:32]
+    return f"{line_prefix(line)}{digest}.parquet"
+
+
+def line_prefix(line: str) -> str:
+    """Return how the names of all files begin that a line of a job makes, and no others."""
+    return hashlib.sha256(line.encode()).hexdigest()[:12] + "-"
+
+
+def write_segment(
+    folder: Path, name: str, points: Points, *, level: int = 0, cuts: NDArray[np.int64] | None = None
+) -> Segment:
+    """Write sorted points without repeated ones as a segment, synced under its name; at least one point.
+
+    A row group begins at each of `cuts`, the first of which is 0; every `ARRIVING_POINTS` if they are not
+    given. Raises what `disk_error` gives where the file cannot be written.
+    """
+    if cuts is None:
+        cuts = np.arange(0, len(points), ARRIVING_POINTS)
+    table = _table(points)
+    encodings = {name: _ENCODINGS[name] for name in table.column_names}
+    bounds = [*cuts.tolist(), len(points)]
+    try:
+        with (
+            replacing(folder / name) as file,
+            pq.ParquetWriter(
+                file,
+                table.schema,
+                compression="zstd",
+                compression_level=_ZSTD_LEVEL,
+                use_dictionary=False,
+                column_encoding=encodings,
+                write_statistics=["tag", "time"],
+            ) as writer,
+        ):
+            for begin, end in itertools.pairwise(bounds):
+                writer.write_table(table.slice(begin, end - begin), row_group_size=end - begin)
+        size_bytes = (folder / name).stat().st_size
+    except OSError as error:
+        raise disk_error(error.errno or 0, folder / name, problem=error.strerror or str(error)) from None
+    blocks = _blocks(points, np.array(bounds))
+    return Segment(
+        name,
+        level,
+        len(points),
+        size_bytes,
+        int(blocks["first_us"].min()),
+        int(blocks["last_us"].max()),
+        blocks,
+    )
+
+
+class SegmentFile:
+    """An open segment; raises `Fatal` for a damaged one and FileNotFoundError for one that is gone."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=False)
+        except FileNotFoundError:
+            raise
+        except _DAMAGE as error:
+            raise self._damaged(error) from None
+
+    def read(self, blocks: Sequence[int]) -> Points:
+        """Return the points of some row groups."""
+        try:
+            return _points(self._file.read_row_groups(list(blocks), use_threads=False))
+        except _DAMAGE as error:
+            raise self._damaged(error) from None
+
+    def read_tag(
+        self, code: int, blocks: Sequence[int], start_us: int = EVER_US[0], end_us: int = EVER_US[1]
+    ) -> Points:
+        """Return the points of one tag at or after `start_us` and before `end_us`."""
+        points = self.read(blocks)
+        first, behind = np.searchsorted(points.codes, [code, code + 1])
+        times_us = points.times_us[first:behind]
+        # Times of a tag are sorted; bounds beyond 64 bits are none.
+        low, high = np.searchsorted(times_us, [start_us, end_us])
+        if end_us == EVER_US[1]:
+            high = len(times_us)
+        kept = slice(first + low, first + high)
+        return Points(points.codes[kept], points.times_us[kept], points.values[kept])
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _damaged(self, error: BaseException) -> Fatal:
+        return Fatal(f"{self._path} is damaged: {str(error)[:200]}. Restore it: its points are nowhere else")
+
+
+def _table(points: Points) -> pa.Table:
+    columns: dict[str, Any] = {"tag": pa.array(points.codes.view(np.int32)), "time": _times(points.times_us)}
+    starts = tag_starts(points.codes)
+    whole, scales = scaled(points.values, starts)
+    counts = np.diff(starts, append=len(points))
+    doubles = scales == DOUBLE
+    if not doubles.any():
+        columns |= {"scaled": pa.array(whole), "scale": pa.array(np.repeat(scales, counts))}
+    elif doubles.all():
+        columns |= {"value": pa.array(points.values)}
+    else:
+        is_double = np.repeat(doubles, counts)
+        columns |= {
+            "scaled": pa.array(whole, mask=is_double),
+            "scale": pa.array(np.repeat(scales, counts), mask=is_double),
+            "value": pa.array(points.values, mask=~is_double),
+        }
+    return pa.table(columns)
+
+
+def _times(times_us: NDArray[np.int64]) -> pa.Array:
+    whole, rest = np.divmod(times_us, 1_000)
+    if rest.any():
+        return pa.array(times_us).view(pa.timestamp("us", "UTC"))
+    return pa.array(whole).view(pa.timestamp("ms", "UTC"))
+
+
+def _points(table: pa.Table) -> Points:
+    codes = table["tag"].to_numpy().view(np.uint32)
+    time = table["time"]
+    times_us = time.combine_chunks().view(pa.int64()).to_numpy()
+    if time.type.unit == "ms":
+        times_us = times_us * 1_000
+    names = table.column_names
+    if "scale" not in names:
+        return Points(codes, times_us, table["value"].to_numpy())
+    if "value" not in names:
+        return Points(codes, times_us, table["scaled"].to_numpy() / POWERS[table["scale"].to_numpy()])
+    scales = table["scale"].fill_null(0).to_numpy()
+    decimals = table["scaled"].fill_null(0).to_numpy() / POWERS[scales]
+    values = np.where(table["scale"].is_null().to_numpy(), table["value"].fill_null(0.0).to_numpy(), decimals)
+    return Points(codes, times_us, values)
+
+
+def _blocks(points: Points, bounds: NDArray[np.int64]) -> Blocks:
+    begins = bounds[:-1]
+    blocks = np.empty(len(begins), BLOCK)
+    blocks["first_code"] = points.codes[begins]
+    blocks["last_code"] = points.codes[bounds[1:] - 1]
+    blocks["points"] = np.diff(bounds)
+    blocks["first_us"] = np.minimum.reduceat(points.times_us, begins)
+    blocks["last_us"] = np.maximum.reduceat(points.times_us, begins)
+    return blocks
