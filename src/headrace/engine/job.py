@@ -14,6 +14,7 @@ Where an input is to be repartitioned a job of its own does that, the first stag
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final
@@ -21,7 +22,7 @@ from typing import Final
 from headrace.clock import Clock, SystemClock
 from headrace.connect.sink import LocalSink, Prepared, RemoteSink, StagedSink
 from headrace.connect.source import CompetingSource, OrderedSource, Poll
-from headrace.engine.arrivals import NOTHING, Arranger, Arrivals
+from headrace.engine.arrivals import NOTHING, Arranger, Arrivals, add_tally
 from headrace.engine.delivery import Delivery, Manner
 from headrace.engine.health import COMMITTED
 from headrace.engine.intake import Intake
@@ -93,7 +94,7 @@ class Instance:
         manner = Manner(self._tend, say, self._clock)
         self._delivery = Delivery(self._progress, namespace, job.name, self._name, remote, manner)
         self._pace = Pace(self._clock)
-        self.clocks = StageClocks(self._clock)
+        self.clocks = StageClocks(self._clock, self._sizes)
         self._intake = Intake(self._tasks, self._competing, self._arranger, self.clocks, self._clock)
         self._ticking = Ticking(self._clock)
         self._wanted = wanted
@@ -285,6 +286,8 @@ class Instance:
             events = sum(0 if piece.batch is None else piece.batch.height for piece in pieces)
             with self.clocks.stage("order") as order:
                 arrivals.rejected.extend(rejected := task.add(pieces, arrivals.behind))
+            for name, tally in task.timeline.tallies.items():
+                add_tally(arrivals.tallies, name, tally)
             order.rows_in += events
             order.rows_out += events - len(rejected)
             with self.clocks.stage("query") as query:
@@ -452,11 +455,25 @@ class Instance:
         self.clocks.rows_out += rows_out
         self.clocks.dead += dead
         self.clocks.epochs += 1
+        self._count_inputs(arrivals)
         # Of a job in two stages each event is read by the first, and each row written by the second.
         read = sum(len(poll.bodies) for poll in arrivals.polls if poll.packed is None)
         written = 0 if self._passing is not None else rows_out
         counts = {"events_in": read, "rows_out": written, "dead": dead}
         self._progress.count(tx, self._job.whole, counts)
+
+    def _count_inputs(self, arrivals: Arrivals) -> None:
+        for poll in arrivals.polls:
+            self.clocks.read(poll.input, events=poll.events)
+        rejected = Counter(arrivals.place(reject.origin)[0].input for reject in arrivals.rejected)
+        for name, number in rejected.items():
+            self.clocks.read(name, rejected=number)
+        for name, tally in arrivals.tallies.items():
+            self.clocks.read(name, **tally._asdict())
+
+    def _sizes(self) -> dict[str, float]:
+        kept = {} if self._stateful is None else {"state_rows": sum(t.rows for t in self._stateful.owned)}
+        return {"batch_limit_rows": self._pace.rows, **kept}
 
     def _competing_source(self, poll: Poll) -> CompetingSource:
         source = self._job.sources[poll.input]
