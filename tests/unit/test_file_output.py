@@ -9,7 +9,8 @@ import textwrap
 import polars as pl
 import pytest
 
-from headrace.connect.file_output import FileSink, check_output_path, instance_path, sweep_line
+from headrace.connect.file_output import FileSink, sweep_line
+from headrace.connect.file_places import check_output_path, instance_path
 from headrace.connect.sink import Rows, StagedSink
 from headrace.errors import Fatal, Transient, UserError
 from headrace.events.formats.json import from_rows
@@ -68,7 +69,7 @@ def test_commits_append(output):
 def test_a_process_that_was_overtaken_and_wakes_in_the_middle_of_a_write_changes_nothing(output):
     zombie = output.sink()
     output.commit(zombie, b"one\n")
-    paused_at = os.dup(zombie._handle)
+    paused_at = os.dup(zombie._file._handle)
     heir = output.sink()
     output.commit(heir, b"two\n")
     os.pwrite(paused_at, b"ghost\n", 4)
@@ -242,7 +243,7 @@ def test_a_failed_sync_is_fatal_and_never_tried_again(output, monkeypatch):
         synced.append(handle)
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("headrace.connect.file_output._sync", fail)
+    monkeypatch.setattr("headrace.connect.appended_file._sync", fail)
     with pytest.raises(Fatal, match=r"cannot sync .*Input/output error"):
         sink.stage(b"one\n")
     monkeypatch.undo()

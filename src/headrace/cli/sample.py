@@ -23,6 +23,7 @@ from headrace.cli.stopping import STEP_S, asked_to_stop
 from headrace.clock import Clock, SystemClock
 from headrace.connect.feeds.fetch import HttpFetch
 from headrace.connect.feeds.poll import FeedPoller
+from headrace.connect.file_output_settings import FileOutputSettings
 from headrace.connect.files import FileSettings
 from headrace.connect.hub import HubSettings, open_hub
 from headrace.errors import Transient, UserError
@@ -89,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def fill(sample: Sample, project: Project, place: Place, seconds: float) -> None:
     """Take the newest events of a place, waiting for as long as `seconds` if there are too few."""
-    if isinstance(place.settings, FileSettings):
+    if isinstance(place.settings, FileSettings | FileOutputSettings):
         sample.add(last_lines(project.folder, place.settings.given_path, sample.wanted))
         return
     with Namespace.open(project.data, looking=True) as namespace:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import polars as pl
 
@@ -94,15 +94,22 @@ class StagedSink(Protocol):
         """Encode the rows."""
         ...
 
-    def stage(self, payload: bytes) -> int:
-        """Write and sync a payload behind what is published; returns what `publish` takes.
+    def stage(self, payload: bytes) -> Any:
+        """Write and sync payloads behind what is published; returns what `publish` takes.
 
         What was staged before and never published is overwritten. Raises Transient when the disk is full.
         """
         ...
 
-    def publish(self, tx: Transaction, staged: int) -> None:
-        """Within the commit: what was staged counts from now on."""
+    def settle(self, *, ending: bool = False) -> Any:
+        """Return what is to be published of files whose time has come, None if there is nothing now.
+
+        Asked again and again, also when no rows come, until it is None; with `ending` all files are closed.
+        """
+        ...
+
+    def publish(self, tx: Transaction, staged: Any) -> None:
+        """Within a commit: what was staged counts from now on, what was settled is so."""
         ...
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from functools import partial
 from typing import Final
 
 from headrace.clock import Clock, SystemClock
-from headrace.connect.sink import LocalSink, Prepared, RemoteSink, StagedSink
+from headrace.connect.sink import LocalSink, Prepared, RemoteSink
 from headrace.connect.source import CompetingSource, OrderedSource, Poll
 from headrace.engine.arrivals import NOTHING, Arranger, Arrivals, add_tally
 from headrace.engine.delivery import Delivery, Manner
@@ -35,6 +35,7 @@ from headrace.engine.program import Results
 from headrace.engine.row_error import RowError
 from headrace.engine.shares import Shares
 from headrace.engine.stages import StageClocks
+from headrace.engine.staging import Staging
 from headrace.engine.stateful import Cutting, StatefulTask, StatefulTasks, check_nothing_kept
 from headrace.engine.tasks import Tasks
 from headrace.engine.timeline import Ticks, keeps_state
@@ -90,7 +91,7 @@ class Instance:
         self._tasks = Tasks(self._progress, job.name, ordered, self._name, self._arranger.begin)
         self._ends = job.ends and not self._competing and all(source.ends for source in ordered.values())
         remote = {name: s for name, s in job.sinks.items() if isinstance(s, RemoteSink)}
-        self._staged = {name: s for name, s in job.sinks.items() if isinstance(s, StagedSink)}
+        self._staging = Staging(job.sinks, namespace)
         manner = Manner(self._tend, say, self._clock)
         self._delivery = Delivery(self._progress, namespace, job.name, self._name, remote, manner)
         self._pace = Pace(self._clock)
@@ -127,12 +128,12 @@ class Instance:
             self._from_us = self._progress.start_us(self._job.whole)
             for source in self._competing:
                 source.reclaim()
-            for sink in self._staged.values():
-                sink.resume()
+            self._staging.resume(self._ownership)
             self._delivery.resume(self._ownership.check)
             self._shares.refresh()
             self._deliver_for_others()
             self._loop()
+            self._staging.settle(ending=True)
             self._delivery.forget()
             if self._passing is not None:
                 self._passing.forget()
@@ -163,6 +164,7 @@ class Instance:
                 self._beat(self._delivery.condition or Condition("running", self._began_us))
                 if self._stops() or not self._wanted():
                     return
+                self._staging.settle()
                 ending = self._progress.stop_requested(self._job.name) == "end"
                 self._shares.refresh()
                 if not self._shares.wanted:
@@ -372,7 +374,10 @@ class Instance:
 
     def _commit(self, arrivals: Arrivals, parts: Sequence[Part]) -> None:
         letters = dead_letters(self._job, arrivals, parts, self._from_us, self._clock.now_us())
-        staged = self._stage(parts)
+        staged = {}
+        if payloads := self._staging.payloads(parts):
+            with self.clocks.stage("write"):
+                staged = self._staging.stage(payloads)
         with self.clocks.stage("commit") as work:
             work.rows_in += arrivals.events
             asked_ns = self.clocks.now_ns()
@@ -387,8 +392,7 @@ class Instance:
                 for poll in arrivals.polls:
                     if poll.leases:
                         self._competing_source(poll).finish(tx, poll)
-                for name, place in staged.items():
-                    self._staged[name].publish(tx, place)
+                self._staging.publish(tx, staged)
                 for part in parts:
                     self._write(tx, part)
                 crash_point("job.commit.outputs_written")
@@ -397,6 +401,7 @@ class Instance:
                 crash_point("job.commit.before")
             crash_point("job.commit.after")
         self._committed_us = self._clock.now_us()
+        self._staging.settle()
         self._tasks.advance(arrivals.polls)
         if self._stateful is not None:
             self._stateful.committed([part.task for part in parts if part.task is not None])
@@ -412,31 +417,11 @@ class Instance:
             else:
                 self._passing.deliver()
 
-    def _stage(self, parts: Sequence[Part]) -> dict[str, int]:
-        """Write the rows of files where they will stay; the commit says that they count."""
-        payloads: dict[str, list[bytes]] = {}
-        for part in parts:
-            for name, prepared in part.outcome.prepared.items():
-                if name in self._staged:
-                    payloads.setdefault(name, []).append(prepared.payload)
-        if not payloads:
-            return {}
-        with self.clocks.stage("write"):
-            try:
-                staged = {name: self._staged[name].stage(b"".join(some)) for name, some in payloads.items()}
-            except HeadraceError:
-                # Whoever was overtaken finds its files changed, and that is no user's mistake.
-                with self._namespace.transaction() as tx:
-                    self._ownership.check(tx)
-                raise
-        crash_point("job.staged")
-        return staged
-
     def _delivered(self, parts: Sequence[Part]) -> Iterator[Prepared[bytes]]:
         """Yield what goes to outputs behind the outbox."""
         for part in parts:
             for name, prepared in part.outcome.prepared.items():
-                if name not in self._staged and not isinstance(self._job.sinks[name], LocalSink):
+                if name not in self._staging and not isinstance(self._job.sinks[name], LocalSink):
                     yield prepared
 
     def _write(self, tx: Transaction, part: Part) -> None:
@@ -446,7 +431,7 @@ class Instance:
             sink = self._job.sinks[name]
             if isinstance(sink, LocalSink):
                 sink.write(tx, prepared)
-            elif name not in self._staged:
+            elif name not in self._staging:
                 self._delivery.add(tx, name, prepared.payload)
 
     def _count(self, tx: Transaction, arrivals: Arrivals, parts: Sequence[Part], dead: int) -> None:

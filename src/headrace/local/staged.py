@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -11,17 +13,22 @@ from headrace.local.namespace import Namespace, Transaction
 
 _BEGIN: Final = """
 INSERT INTO staged_file (job, line, output, path, size_bytes) VALUES (?, ?, ?, ?, 0)
-ON CONFLICT (job, line, output) DO UPDATE SET path = excluded.path, size_bytes = 0
+ON CONFLICT (job, line, output) DO UPDATE SET path = excluded.path, size_bytes = 0, columns = NULL
 """
 
 _OF_LINE: Final = "SELECT path, size_bytes FROM staged_file WHERE job = ? AND line = ? ORDER BY output"
 
+_LINES: Final = """
+SELECT line FROM staged_file WHERE job = ? UNION SELECT line FROM whole_files WHERE job = ? ORDER BY line
+"""
+
 
 class Staged(NamedTuple):
-    """A file, by its name on record, and how many of its bytes are committed."""
+    """A file, by its name on record, how many of its bytes are committed, and the columns of a CSV file."""
 
     path: str
     size_bytes: int
+    columns: tuple[str, ...] | None = None
 
 
 class StagedFile:
@@ -35,10 +42,13 @@ class StagedFile:
         """Return the file and what of it is committed, None if there never was one."""
         with self._namespace.reading() as connection:
             row = connection.execute(
-                "SELECT path, size_bytes FROM staged_file WHERE job = ? AND line = ? AND output = ?",
+                "SELECT path, size_bytes, columns FROM staged_file WHERE job = ? AND line = ? AND output = ?",
                 (self.job, self.line, self.output),
             ).get
-        return None if row is None else Staged(*row)
+        if row is None:
+            return None
+        path, size_bytes, columns = row
+        return Staged(path, size_bytes, None if columns is None else tuple(json.loads(columns)))
 
     def begin(self, path: str) -> None:
         """Put a file on record of which nothing is committed yet; raises `UserError` if another writes it."""
@@ -53,11 +63,11 @@ class StagedFile:
                 )
             tx.connection.execute(_BEGIN, (self.job, self.line, self.output, path))
 
-    def publish(self, tx: Transaction, size_bytes: int) -> None:
-        """Within a commit: so many bytes of the file count from now on."""
+    def publish(self, tx: Transaction, size_bytes: int, columns: Sequence[str] | None = None) -> None:
+        """Within a commit: so many bytes of the file count from now on; it has these columns if it is CSV."""
         tx.connection.execute(
-            "UPDATE staged_file SET size_bytes = ? WHERE job = ? AND line = ? AND output = ?",
-            (size_bytes, self.job, self.line, self.output),
+            "UPDATE staged_file SET size_bytes = ?, columns = ? WHERE job = ? AND line = ? AND output = ?",
+            (size_bytes, None if columns is None else json.dumps(columns), self.job, self.line, self.output),
         )
 
 
@@ -70,7 +80,7 @@ def staged_of_line(namespace: Namespace, job: str, line: str) -> list[Staged]:
 def staged_lines(namespace: Namespace, job: str) -> list[str]:
     """Return the lines of a job that have written files."""
     with namespace.reading() as connection:
-        rows = connection.execute("SELECT DISTINCT line FROM staged_file WHERE job = ? ORDER BY line", (job,))
+        rows = connection.execute(_LINES, (job, job))
         return [line for (line,) in rows]
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 
-from headrace.connect.file_output import check_output_path, instance_path
-from headrace.connect.file_sequence import is_pattern, matching
+from headrace.connect.file_output_settings import FileOutputSettings
+from headrace.connect.file_places import check_output_path, overlap
 from headrace.connect.files import FileSettings
 from headrace.errors import UserError
 from headrace.limits import MAX_INSTANCES
@@ -20,10 +19,10 @@ def feeds(folder: Path, written: Place, read: Place) -> bool:
 
     An input reads the files of an output if its path or pattern matches that of some instance.
     """
-    if isinstance(written.settings, FileSettings) and isinstance(read.settings, FileSettings):
-        pattern = _parts(folder, read.settings.given_path)
-        path = written.settings.given_path
-        files = (_parts(folder, instance_path(path, number)) for number in range(MAX_INSTANCES))
+    to = written.settings
+    if isinstance(to, FileOutputSettings) and isinstance(read.settings, FileSettings):
+        pattern = _parts(folder, read.settings.pattern.glob)
+        files = {_parts(folder, to.pattern(number)) for number in range(MAX_INSTANCES)}
         return any(_matches(file, pattern) for file in files)
     return (written.kind, written.name) == (read.kind, read.name)
 
@@ -34,7 +33,7 @@ def is_written(folder: Path, read: FileSettings, outputs: Iterable[OutputSetting
     return any(
         feeds(folder, Place("file", output.given_path, output), place)
         for output in outputs
-        if isinstance(output, FileSettings)
+        if isinstance(output, FileOutputSettings)
     )
 
 
@@ -42,14 +41,14 @@ def input_problem(
     folder: Path, name: str, read: FileSettings, outputs: Iterable[OutputSettings]
 ) -> str | None:
     """Return what is wrong with the path of an input: there is no such file, and no job writes one."""
-    if is_pattern(read.given_path) or matching(folder, read.given_path) or is_written(folder, read, outputs):
+    if read.pattern.is_pattern or read.pattern.matching(folder) or is_written(folder, read, outputs):
         return None
     return f"inputs.{name}.path: there is no file {folder / read.given_path}"
 
 
 def input_notes(folder: Path, read: FileSettings) -> Iterator[str]:
     """Yield what may surprise about the pattern of an input: that it matches nothing yet."""
-    if is_pattern(read.given_path) and not matching(folder, read.given_path):
+    if read.pattern.is_pattern and not read.pattern.matching(folder):
         yield f"no file matches {read.given_path} yet: the job waits for one, --until-end reads nothing"
 
 
@@ -57,7 +56,7 @@ def output_problems(folder: Path, outputs: Mapping[str, OutputSettings]) -> Iter
     """Yield what is wrong with paths of outputs: no file can be there, or be written, or two write it."""
     writers: dict[str, str] = {}
     for name, settings in outputs.items():
-        if not isinstance(settings, FileSettings):
+        if not isinstance(settings, FileOutputSettings):
             continue
         path = settings.given_path
         try:
@@ -69,8 +68,13 @@ def output_problems(folder: Path, outputs: Mapping[str, OutputSettings]) -> Iter
         first = writers.setdefault(str(whole), name)
         if first != name:
             yield f"outputs.{name}.path: output '{first}' writes {path}; give each a file of its own"
-        if problem := _unwritable(whole):
+        if problem := _unwritable(whole if settings.is_appended else _fixed_part(whole) / "..."):
             yield f"outputs.{name}.path: {problem}"
+
+
+def _fixed_part(path: Path) -> Path:
+    """Return the folder that all files of a path are in or below."""
+    return next(folder for folder in path.parents if "{" not in str(folder))
 
 
 def _unwritable(path: Path) -> str | None:
@@ -91,9 +95,9 @@ def _parts(folder: Path, path: str) -> tuple[str, ...]:
 
 
 def _matches(path: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Tell whether a path matches a pattern, part by part; ``**`` stands for any number of folders."""
+    """Tell whether a name can match both patterns, part by part; ``**`` stands for any number of folders."""
     if not pattern:
         return not path
     if pattern[0] == "**":
         return any(_matches(path[start:], pattern[1:]) for start in range(len(path) + 1))
-    return bool(path) and fnmatchcase(path[0], pattern[0]) and _matches(path[1:], pattern[1:])
+    return bool(path) and overlap(path[0], pattern[0]) and _matches(path[1:], pattern[1:])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from headrace.connect.console import ConsoleSettings, ConsoleSink
 from headrace.connect.exchange import ExchangeSink
-from headrace.connect.file_output import FileSink, check_output_path, instance_path
+from headrace.connect.file_output_settings import FileOutputSettings, open_file_sink
 from headrace.connect.files import FileSettings, FileSource
 from headrace.connect.hub import HubSettings, HubSink, HubSource, open_hub
 from headrace.connect.queue import QueueSettings, QueueSink, QueueSource, open_queue
@@ -21,9 +21,10 @@ from headrace.engine.passing import Stage, stage_script
 from headrace.engine.program import Program
 from headrace.local.input_files import InputFiles
 from headrace.local.namespace import Namespace
-from headrace.local.staged import StagedFile, path_on_record, published_bytes
+from headrace.local.staged import path_on_record, published_bytes
 from headrace.local.table import Table
 from headrace.names import STAGE_MARK
+from headrace.project.columns import columns_of
 from headrace.project.files import is_written
 from headrace.project.functions import load_function
 from headrace.project.project import Project
@@ -118,14 +119,31 @@ def open_sink(project: Project, namespace: Namespace, job: str, name: str, insta
             return QueueSink(open_queue(namespace, name, queue))
         case HubSettings() as hub:
             return HubSink(open_hub(namespace.hubs_folder, name, hub), hub.key)
-        case FileSettings() as file:
-            check_output_path(name, file.given_path)
-            record = StagedFile(namespace, job, instance_name(instance), name)
-            return FileSink(record, project.folder, instance_path(file.given_path, instance))
+        case FileOutputSettings() as file:
+            return open_file_sink(
+                namespace,
+                project.folder,
+                file,
+                _columns(project.script(job), name),
+                job=job,
+                output=name,
+                instance=instance,
+                line=instance_name(instance),
+            )
         case ConsoleSettings():
             return ConsoleSink()
         case WebhookSettings() as webhook:
             return WebhookSink(name, webhook)
+
+
+def _columns(script: Script, output: str) -> tuple[str, ...] | None:
+    """Return the columns that a query writes to an output, None if the data name some of them."""
+    names: list[str] = []
+    for columns in (columns_of(script, to.relation) for to in script.outputs if to.name == output):
+        if columns is None:
+            return None
+        names += columns
+    return tuple({name.casefold(): name for name in reversed(names)}.values())[::-1]
 
 
 def _file_source(

@@ -13,6 +13,7 @@ from headrace.clock import Clock, SystemClock
 from headrace.connect.file_output import sweep_line
 from headrace.engine.ahead import Ahead
 from headrace.engine.instances import POLL_S, Command, Supervisor
+from headrace.engine.open_job import instance_name
 from headrace.errors import Transient
 from headrace.local.namespace import Namespace
 from headrace.local.ownership import Owned
@@ -166,10 +167,19 @@ def run_of(
                 raise Owned(f"job '{job}'", error.owner) from None
             stack.callback(ownership.release)
             # An instance that is no more cannot do it itself, and others write anew what it did not commit.
+            kept = {output.name for output in project.script(job).outputs}
+            lines = {instance_name(number) for number in range(project.job(job).instances)}
             for line in staged_lines(namespace, job):
                 with contextlib.suppress(Owned):  # one left behind by its parent may be about to commit
                     writer = progress.acquire(job, line, "headrace run")
-                    sweep_line(namespace, project.folder, job, line)
+                    sweep_line(
+                        namespace,
+                        project.folder,
+                        job,
+                        line,
+                        kept=kept if line in lines else (),
+                        check=writer.check,
+                    )
                     writer.release()
         run = Run(project, namespace, jobs, until_end, say, ahead=ahead)
         try:

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from headrace.connect.console import ConsoleSettings
+from headrace.connect.file_output_settings import FileOutputSettings
 from headrace.connect.files import FileSettings
 from headrace.connect.hub import HubSettings
 from headrace.connect.queue import QueueSettings
@@ -28,7 +29,7 @@ class ReferenceSettings(
 StreamSettings = HubSettings | QueueSettings | FileSettings
 InputSettings = StreamSettings | ReferenceSettings
 OutputSettings = (
-    TableSettings | QueueSettings | HubSettings | FileSettings | ConsoleSettings | WebhookSettings
+    TableSettings | QueueSettings | HubSettings | FileOutputSettings | ConsoleSettings | WebhookSettings
 )
 
 #: The connectors, by the word that `kind` has.
@@ -42,7 +43,7 @@ OUTPUT_KINDS: Final[dict[str, type[OutputSettings]]] = {
     "table": TableSettings,
     "queue": QueueSettings,
     "hub": HubSettings,
-    "file": FileSettings,
+    "file": FileOutputSettings,
     "console": ConsoleSettings,
     "webhook": WebhookSettings,
 }
@@ -97,7 +98,7 @@ class PublishSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"PublishSettings(host={self.host!r}, port={self.port}, keys={shown})"
 
 
-PlaceSettings = HubSettings | QueueSettings | TableSettings | FileSettings
+PlaceSettings = HubSettings | QueueSettings | TableSettings | FileSettings | FileOutputSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ def place_of(key: str, settings: InputSettings | OutputSettings) -> Place | None
             return Place("queue", settings.queue or key, settings)
         case TableSettings():
             return Place("table", settings.table or key, settings)
-        case FileSettings():
+        case FileSettings() | FileOutputSettings():
             return Place("file", settings.given_path, settings)
         case _:
             return None

@@ -15,7 +15,11 @@ from headrace.testing.observed import JOBS
 from headrace.testing.pipeline import PUBLISHER, Pipeline
 
 #: Where a process of the pipeline can die; it writes no files, and no output of it refuses rows.
-POINTS: Final = tuple(point for point in ALL_POINTS if point not in {"job.staged", "delivery.set_aside"})
+POINTS: Final = tuple(
+    point
+    for point in ALL_POINTS
+    if point not in {"job.staged", "delivery.set_aside"} and not point.startswith("file.")
+)
 
 #: The points that a process passes. Job `pass` publishes to a hub, job `classify` delivers nothing.
 REACHABLE: Final = {
