@@ -1,0 +1,67 @@
+"""Every connector does what its contract says: a class with its harness for each."""
+
+import contextlib
+
+import pytest
+
+from headrace.testing.conformance import (
+    CompetingSourceSuite,
+    LocalSinkSuite,
+    OrderedSourceSuite,
+    RemoteSinkSuite,
+    StagedSinkSuite,
+)
+from tests.conformance import harnesses
+
+
+def harness_of(kind):
+    """A fixture that opens a harness in a folder of its own, and closes it."""
+
+    @pytest.fixture
+    def harness(self, tmp_path):
+        with contextlib.closing(kind(tmp_path)) as opened:
+            yield opened
+
+    return harness
+
+
+class TestHubSource(OrderedSourceSuite):
+    harness = harness_of(harnesses.HubIn)
+
+
+class TestExchangeSource(OrderedSourceSuite):
+    harness = harness_of(harnesses.ExchangeIn)
+
+
+class TestFileSource(OrderedSourceSuite):
+    harness = harness_of(harnesses.FilesIn)
+
+
+class TestQueueSource(CompetingSourceSuite):
+    harness = harness_of(harnesses.QueueIn)
+
+
+class TestQueueSink(LocalSinkSuite):
+    harness = harness_of(harnesses.QueueOut)
+
+
+class TestTableSink(LocalSinkSuite):
+    harness = harness_of(harnesses.TableOut)
+
+
+class TestFileSink(StagedSinkSuite):
+    harness = harness_of(harnesses.FileOut)
+
+
+class TestHubSink(RemoteSinkSuite):
+    harness = harness_of(harnesses.HubOut)
+
+
+class TestWebhookSink(RemoteSinkSuite):
+    harness = harness_of(harnesses.WebhookOut)
+
+
+class TestConsoleSink(RemoteSinkSuite):
+    @pytest.fixture
+    def harness(self, capsysbinary):
+        return harnesses.ConsoleOut(capsysbinary)
