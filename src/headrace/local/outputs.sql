@@ -36,3 +36,22 @@ CREATE TABLE file_part (
     closed     INTEGER NOT NULL,  -- 1: takes no more rows, and the file is to be made
     PRIMARY KEY (job, line, output, number)
 ) STRICT;
+
+-- Tells this namespace from others whose jobs have the same names, for targets that keep sequences.
+CREATE TABLE namespace_identity (
+    identity TEXT NOT NULL
+) STRICT;
+
+INSERT INTO namespace_identity (identity) SELECT lower(hex(randomblob(8)));
+
+-- How much of what an instance last read of an input was bad: of the count that goes on, and the one before.
+CREATE TABLE recent_input (
+    job            TEXT NOT NULL,
+    line           TEXT NOT NULL,
+    input          TEXT NOT NULL,
+    events         INTEGER NOT NULL,
+    bad            INTEGER NOT NULL,
+    earlier_events INTEGER NOT NULL,
+    earlier_bad    INTEGER NOT NULL,
+    PRIMARY KEY (job, line, input)
+) STRICT;

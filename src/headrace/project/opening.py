@@ -10,9 +10,11 @@ from headrace.connect.exchange import ExchangeSink
 from headrace.connect.file_output_settings import FileOutputSettings, open_file_sink
 from headrace.connect.files import FileSettings, FileSource
 from headrace.connect.hub import HubSettings, HubSink, HubSource, open_hub
+from headrace.connect.postgresql import PostgresqlSettings, postgresql_sink
 from headrace.connect.queue import QueueSettings, QueueSink, QueueSource, open_queue
 from headrace.connect.sink import Sink
 from headrace.connect.source import Source
+from headrace.connect.sqlite import SqliteSettings, sqlite_sink
 from headrace.connect.table import TableSettings, TableSink
 from headrace.connect.webhook import WebhookSettings, WebhookSink
 from headrace.engine.given import functions_of
@@ -142,6 +144,10 @@ def _columns(script: Script, output: str) -> tuple[str, ...] | None:
     for columns in (columns_of(script, to.relation) for to in script.outputs if to.name == output):
         if columns is None:
             return None
+        case SqliteSettings() as sqlite:
+            return sqlite_sink(name, sqlite, project.folder, namespace.identity())
+        case PostgresqlSettings() as postgresql:
+            return postgresql_sink(name, postgresql, namespace.identity())
         names += columns
     return tuple({name.casefold(): name for name in reversed(names)}.values())[::-1]
 

@@ -11,7 +11,9 @@ from headrace.connect.console import ConsoleSettings
 from headrace.connect.file_output_settings import FileOutputSettings
 from headrace.connect.files import FileSettings
 from headrace.connect.hub import HubSettings
+from headrace.connect.postgresql import PostgresqlSettings
 from headrace.connect.queue import QueueSettings
+from headrace.connect.sqlite import SqliteSettings
 from headrace.connect.table import TableSettings
 from headrace.connect.webhook import WebhookSettings
 from headrace.events.watermark import Policy
@@ -29,7 +31,14 @@ class ReferenceSettings(
 StreamSettings = HubSettings | QueueSettings | FileSettings
 InputSettings = StreamSettings | ReferenceSettings
 OutputSettings = (
-    TableSettings | QueueSettings | HubSettings | FileOutputSettings | ConsoleSettings | WebhookSettings
+    TableSettings
+    | QueueSettings
+    | HubSettings
+    | FileOutputSettings
+    | ConsoleSettings
+    | WebhookSettings
+    | SqliteSettings
+    | PostgresqlSettings
 )
 
 #: The connectors, by the word that `kind` has.
@@ -47,6 +56,8 @@ OUTPUT_KINDS: Final[dict[str, type[OutputSettings]]] = {
     "console": ConsoleSettings,
     "webhook": WebhookSettings,
 }
+    "sqlite": SqliteSettings,
+    "postgresql": PostgresqlSettings,
 
 
 class FunctionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

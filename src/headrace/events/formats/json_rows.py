@@ -44,7 +44,7 @@ def _values(frame: pl.DataFrame, column: Column) -> list[Any]:
     for plane in column.planes:
         values = frame[column.physical(plane)].to_list()
         if plane in NESTED:
-            values = [None if text is None else _parsed(text) for text in values]
+            values = [None if text is None else parsed(text) for text in values]
         elif plane is ValueType.DATETIME:
             values = [None if value is None else value.replace(tzinfo=UTC) for value in values]
         if len(column.planes) == 1:
@@ -53,7 +53,7 @@ def _values(frame: pl.DataFrame, column: Column) -> list[Any]:
     return merged
 
 
-def _parsed(text: str) -> Any:
+def parsed(text: str) -> Any:
     """Return a record or array as Python holds it; a number beyond any float as a Decimal."""
     try:
         return msgspec.json.decode(text)
