@@ -136,6 +136,9 @@ MAX_REQUEST_BYTES: Final = 1_000_000
 #: A file that a job reads: offsets have as many numbers for each file, and in 63 bits for 8 million files.
 MAX_INPUT_FILE_BYTES: Final = 1 << 40
 
+#: The first record of a CSV file: so many names are no header, but data of another kind.
+MAX_CSV_HEADER_BYTES: Final = 256 * 1024
+
 #: Files that an output of an instance collects rows for at a time, as each is held open; when more come, the
 #: one that had no rows for longest is closed.
 MAX_OPEN_OUTPUT_FILES: Final = 100
@@ -150,3 +153,7 @@ MAX_WHOLE_FILE_MEGABYTES: Final = 1_024
 #: and only a bomb has more. A file may always unpack to so many bytes, however small it is.
 MAX_UNPACKED_RATIO: Final = 500
 UNPACKED_FREELY_BYTES: Final = 64 * 1024 * 1024
+
+#: A block of an Avro file, unpacked, and its rows: writers make blocks of 16 KB to 4 MB, a reader holds one.
+MAX_AVRO_BLOCK_BYTES: Final = 64 * 1024 * 1024
+MAX_AVRO_BLOCK_ROWS: Final = 1_000_000

@@ -15,6 +15,8 @@ import msgspec
 from headrace.connect.event_files import in_blocks
 from headrace.connect.sink import Prepared, Rows
 from headrace.connect.source import Poll
+from headrace.events.formats.csv import Delimiter
+from headrace.events.formats.decoders import Format
 from headrace.events.formats.json import encode_block
 from headrace.limits import MAX_KEY_CHARS, MAX_PARTITIONS, MAX_PUBLISH_BYTES
 from headrace.local.hub import Hub
@@ -26,13 +28,16 @@ class HubSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
 
     `partitions` counts only when the hub is made; `retention_hours` 0 keeps events for ever. `key` names the
     column whose value chooses the partition: of an output's rows, and of an input's events, all of which must
-    have been published by it.
+    have been published by it. An input's events are in `format`: a CSV, Avro or Parquet body is a whole file,
+    whose CSV fields `delimiter` separates.
     """
 
     hub: str | None = None
     partitions: Annotated[int, msgspec.Meta(ge=1, le=MAX_PARTITIONS)] = 4
     retention_hours: Annotated[float, msgspec.Meta(ge=0)] = 0
     key: str | None = None
+    format: Format = "json"
+    delimiter: Delimiter = ","
 
 
 class HubSource:
@@ -41,8 +46,9 @@ class HubSource:
     kind = "hub"
     ends = False
 
-    def __init__(self, input_name: str, hub: Hub) -> None:
+    def __init__(self, input_name: str, hub: Hub, form: Format = "json", delimiter: Delimiter = ",") -> None:
         self._input, self._hub = input_name, hub
+        self._format, self._delimiter = form, delimiter
         self.place, self.partitions = hub.name, hub.partitions
 
     def begin(self, partition: int) -> int:
@@ -68,6 +74,8 @@ class HubSource:
             offsets,
             identity=self._hub.identity,
             properties=found.properties,
+            format=self._format,
+            delimiter=self._delimiter,
         )
 
     def offset_at(self, partition: int, time_us: int) -> int:

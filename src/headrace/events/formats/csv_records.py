@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,8 @@ from headrace.errors import DataError, UserError
 from headrace.events.formats.json_lines import BadEvent, Lines, Positions, positions
 
 #: What may stand between the fields of a record.
-DELIMITERS: Final = (",", ";", "\t", "|", " ")
+Delimiter = Literal[",", ";", "\t", "|", " "]
+DELIMITERS: Final = get_args(Delimiter)
 
 BOM: Final = b"\xef\xbb\xbf"
 
