@@ -10,6 +10,8 @@ import polars as pl
 
 from headrace.connect.sink import Prepared, Rows, too_large
 from headrace.connect.source import Poll
+from headrace.events.formats.csv import Delimiter
+from headrace.events.formats.decoders import Format
 from headrace.events.formats.json import encode_rows
 from headrace.limits import MAX_DELIVERIES, MAX_VISIBILITY_TIMEOUT_S
 from headrace.local.namespace import Namespace, Transaction
@@ -20,12 +22,15 @@ class QueueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
     """``kind = "queue"``: `queue` names it (by default the name in the settings).
 
     A leased message that is not finished within `visibility_timeout_s` seconds goes to another instance; one
-    that was handed out `max_deliveries` times becomes a dead letter.
+    that was handed out `max_deliveries` times becomes a dead letter. An input's messages are in `format`: a
+    CSV, Avro or Parquet body is a whole file, whose CSV fields `delimiter` separates.
     """
 
     queue: str | None = None
     visibility_timeout_s: Annotated[float, msgspec.Meta(ge=1, le=MAX_VISIBILITY_TIMEOUT_S)] = 60
     max_deliveries: Annotated[int, msgspec.Meta(ge=1)] = MAX_DELIVERIES
+    format: Format = "json"
+    delimiter: Delimiter = ","
 
 
 class QueueSource:
@@ -33,9 +38,12 @@ class QueueSource:
 
     kind = "queue"
 
-    def __init__(self, input_name: str, queue: Queue, owner: str) -> None:
+    def __init__(
+        self, input_name: str, queue: Queue, owner: str, form: Format = "json", delimiter: Delimiter = ","
+    ) -> None:
         self.input, self.place, self.visibility_timeout_s = input_name, queue.name, queue.visibility_timeout_s
         self._queue, self._owner = queue, owner
+        self._format, self._delimiter = form, delimiter
 
     def lease(self, max_events: int, max_bytes: int) -> Poll | None:
         """Return messages that nobody else holds, None when there are none."""
@@ -51,6 +59,8 @@ class QueueSource:
             partition=0,
             offsets=[message.id for message in messages],
             leases=messages,
+            format=self._format,
+            delimiter=self._delimiter,
         )
 
     def renew(self, poll: Poll) -> None:

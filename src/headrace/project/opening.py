@@ -105,9 +105,11 @@ def open_source(
     """
     match project.streams[name]:
         case HubSettings() as hub:
-            return HubSource(name, open_hub(namespace.hubs_folder, name, hub))
+            opened_hub = open_hub(namespace.hubs_folder, name, hub)
+            return HubSource(name, opened_hub, hub.format, hub.delimiter)
         case QueueSettings() as queue:
-            return QueueSource(name, open_queue(namespace, name, queue), f"{job}/{reader}")
+            opened = open_queue(namespace, name, queue)
+            return QueueSource(name, opened, f"{job}/{reader}", queue.format, queue.delimiter)
         case FileSettings() as files:
             return _file_source(project, namespace, name, files, InputFiles(record or namespace, job, name))
 
