@@ -28,6 +28,9 @@ POINTS: Final = (
     "file.placed",
     "file.part_removed",
     "delivery.set_aside",
+    "series.compaction.written",
+    "series.compaction.before_commit",
+    "series.compaction.committed",
 )
 
 _name, _, _hits = os.environ.get("HEADRACE_CRASH_AT", "").partition(":")

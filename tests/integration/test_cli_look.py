@@ -8,7 +8,7 @@ import pytest
 
 from headrace.clock import SystemClock
 from headrace.local.browse import newest_messages
-from headrace.local.dead_letters import DEAD_ROW, DeadLetter, DeadLetters
+from headrace.local.dead_letters import DEAD_OUTPUT, DEAD_ROW, DeadLetter, DeadLetters
 from headrace.local.hub import Hub
 from headrace.local.namespace import Namespace
 from headrace.local.queue import Queue
@@ -251,6 +251,46 @@ def test_a_row_of_several_events_is_shown_and_dropped_but_not_retried(headrace, 
     assert stored(papers) == [b"one"]
     assert [letter.source_kind for letter in letters(namespace)] == [DEAD_ROW]
     assert "dropped 1" in headrace("dead-letters", "drop", "--all").out
+
+
+def test_counting_letters_changes_nothing(headrace, namespace, papers):
+    bury(namespace, hub_letter(1), hub_letter(2), queue_letter(4))
+    answer = headrace("dead-letters", "retry", "--all", "--count", "--json")
+    assert answer.document["total"] == 3
+    assert sorted(row["letters"] for row in answer.document["counts"]) == [1, 2]
+    assert headrace("dead-letters", "drop", "--kind", "hub", "--count").out.startswith("2 dead letters\n")
+    assert headrace("dead-letters", "--count", "--limit", 1).out.startswith("1 dead letter\n")
+    assert (len(letters(namespace)), stored(papers)) == (3, [])
+
+
+def test_letters_are_chosen_by_the_time_they_were_set_aside(headrace, namespace):
+    day_us = 86_400_000_000
+    bury(namespace, *(hub_letter(n)._replace(dead_us=n * day_us) for n in range(1, 6)))
+    answer = headrace("dead-letters", "drop", "--since", "1970-01-03", "--until", "1970-01-05T00:00:00Z")
+    assert "dropped 2" in answer.out
+    assert [letter.position for letter in letters(namespace)] == [1, 4, 5]
+    assert headrace("dead-letters", "--since", "yesterday").exit_code == 2
+
+
+def test_only_so_many_letters_are_retried(headrace, namespace, papers):
+    bury(namespace, *(hub_letter(number, b"%d" % number) for number in range(5)))
+    assert "retried 2" in headrace("dead-letters", "retry", "--all", "--limit", 2).out
+    assert stored(papers) == [b"0", b"1"]
+
+
+def test_what_has_no_place_to_go_back_to_can_be_published_to_a_hub(headrace, namespace, papers):
+    row = DeadLetter("copy", DEAD_ROW, "copy", 12, 0, b'{"n":1}', "thirteen is refused")
+    line = DeadLetter("copy", "file", "orders", 0, 7, b"{line", "not JSON")
+    gone = DeadLetter("gone", DEAD_OUTPUT, "hook", 0, 7, b'{"n":2}', "422")
+    bury(namespace, row, line, gone)
+    answer = headrace("dead-letters", "retry", "--all")
+    assert "retried 0" in answer.out
+    assert "--to HUB" in answer.err
+    assert "the job does not write there any more" in answer.err
+    assert "retried 3" in headrace("dead-letters", "retry", "--all", "--to", "papers").out
+    assert sorted(stored(papers)) == [b'{"n":1}', b'{"n":2}', b"{line"]
+    assert letters(namespace) == []
+    assert headrace("dead-letters", "drop", "--all", "--to", "papers").exit_code == 2
 
 
 @pytest.mark.parametrize("point", ["hub.publish.before_commit:2", "hub.publish.after_commit:2"])

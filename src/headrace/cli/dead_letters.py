@@ -1,9 +1,11 @@
-"""Show, retry or drop dead letters: events and messages that could not be processed, kept with their bytes.
+"""Show, retry or drop dead letters: events and rows that could not be processed, kept with their bytes.
 
 retry puts the event back into the hub (its own partition) or the queue that it came from, once however often
-it is interrupted, and removes the letter. Every job that reads the hub sees the event again.
+it is interrupted, and removes the letter. Every job that reads the hub sees the event again. A row that an
+output's target refused goes to that output again, and nowhere else, the next time its job runs or at once.
 
-A row that a job made of several events, in a window or join, and a line of a file can only be dropped.
+A line of a file has no place to be put back to, nor has a row that a job made of several events in a window
+or join: --to HUB publishes them there, or the letter is dropped.
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ import contextlib
 import itertools
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from headrace.cli.numbers import at_least
 from headrace.cli.options import add_json, add_project, plain
+from headrace.cli.retry_letters import Retry
 from headrace.cli.show import (
     body_text,
     count_text,
@@ -28,22 +32,19 @@ from headrace.cli.show import (
     print_lines,
     shortened,
     time_text,
-    waiting,
 )
 from headrace.clock import SystemClock
 from headrace.errors import UserError
 from headrace.limits import MAX_INPUT_FILE_BYTES
-from headrace.local.dead_letters import DEAD_ROW, DeadLetter, DeadLetters
-from headrace.local.hub import Hub
+from headrace.local.dead_letters import DEAD_OUTPUT, DEAD_ROW, DeadLetter, DeadLetters
 from headrace.local.namespace import Namespace
-from headrace.local.queue import Queue
 from headrace.project import Project
 
 #: Letters that `show` prints unless told otherwise.
 SHOWN: Final = 20
 
-#: Where letters came from that can be put back.
-_PUT_BACK: Final = frozenset({"hub", "queue"})
+#: All that letters come from.
+_KINDS: Final = ("hub", "queue", "file", DEAD_ROW, DEAD_OUTPUT)
 
 _BODY_CHARS: Final = 200
 _REASON_CHARS: Final = 500
@@ -60,37 +61,58 @@ def add(verbs: Any) -> None:
     parser.add_argument("action", nargs="?", choices=["show", "retry", "drop"], default="show")
     parser.add_argument("--id", type=at_least(1), nargs="+", metavar="N", help="only these letters")
     parser.add_argument("--job", help="only letters of this job")
-    parser.add_argument("--source", metavar="NAME", help="only letters from this hub or queue")
+    parser.add_argument("--source", metavar="NAME", help="only letters from this hub, queue, file or output")
+    parser.add_argument("--kind", choices=_KINDS, help="only letters from such a source")
     parser.add_argument("--reason", metavar="TEXT", help="only letters whose reason has this text")
+    parser.add_argument("--since", type=_time, metavar="TIME", help="only letters set aside from then on")
+    parser.add_argument("--until", type=_time, metavar="TIME", help="only letters set aside before then")
     parser.add_argument("--all", action="store_true", help="with retry or drop: every letter")
     parser.add_argument(
-        "--limit", type=at_least(0), default=SHOWN, metavar="N", help=f"letters to show ({SHOWN})"
+        "--limit", type=at_least(0), metavar="N", help=f"at most so many letters (show: {SHOWN}; else all)"
     )
+    parser.add_argument("--count", action="store_true", help="only tell how many letters that would be")
+    parser.add_argument("--to", metavar="HUB", help="with retry: publish to this hub instead")
     parser.add_argument("--raw", action="store_true", help="with show: write the bodies' bytes as they are")
     add_project(parser)
     add_json(parser)
     parser.set_defaults(run=run)
 
 
+def _time(text: str) -> int:
+    """Return an ISO 8601 time, UTC unless it has a zone, in microseconds since 1970 UTC."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no time such as 2026-03-01T12:00:00Z") from None
+    time = time if time.tzinfo else time.replace(tzinfo=UTC)
+    return (time - datetime(1970, 1, 1, tzinfo=UTC)) // datetime.resolution
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Do what the action says to the letters that the filters leave."""
     project = Project.load(Path(arguments.project))
-    filtered = any((arguments.id, arguments.job, arguments.source, arguments.reason))
+    filters = (arguments.id, arguments.job, arguments.source, arguments.reason, arguments.kind)
+    filtered = any((*filters, arguments.since, arguments.until))
     if arguments.action != "show" and filtered == arguments.all:
-        choice = "--all or a filter, not both" if filtered else "--id N, --job, --source, --reason or --all"
+        choice = "--all or a filter, not both" if filtered else "--all, or a filter such as --id N or --job"
         raise UserError(f"say which letters to {arguments.action}: {choice}")
+    if arguments.to is not None and arguments.action != "retry":
+        raise UserError("--to says where retry publishes; show writes bodies out with --raw")
     if not project.data.exists():
         note("there are no dead letters: nothing has run yet")
         return 0
-    looking = arguments.action == "show"
+    looking = arguments.action == "show" or arguments.count
     with Namespace.open(project.data, create=False, looking=looking) as namespace:
         letters = DeadLetters(namespace)
         chosen = _chosen(letters, arguments)
         match arguments.action:
+            case _ if arguments.count:
+                _count(chosen, as_json=arguments.json)
             case "show":
                 _show(chosen, letters, arguments)
             case "retry":
-                _tell("retried", _retry(namespace, letters, chosen), as_json=arguments.json)
+                retry = Retry(project, namespace, letters, arguments.to)
+                _tell("retried", retry.run(chosen), as_json=arguments.json)
             case _:
                 _tell("dropped", _drop(namespace, letters, chosen), as_json=arguments.json)
     return 0
@@ -103,6 +125,22 @@ def _tell(done: str, count: int, *, as_json: bool) -> None:
         print_lines([f"{done} {count_text(count, 'dead letter')}"])
 
 
+def _count(chosen: Iterator[list[DeadLetter]], *, as_json: bool) -> None:
+    """Tell how many letters are chosen, and of what."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for page in chosen:
+        counts.update((letter.job, letter.source_kind, letter.source) for letter in page)
+    total = counts.total()
+    if as_json:
+        named = ("job", "source_kind", "source", "letters")
+        rows = [dict(zip(named, (*of, number), strict=True)) for of, number in sorted(counts.items())]
+        print_json({"total": total, "counts": rows})
+    else:
+        print_lines([count_text(total, "dead letter")])
+        for (job, kind, source), number in sorted(counts.items()):
+            print_lines([f"  {number:,}  {f'job {job}, ' if job else ''}{kind} '{source}'"])
+
+
 # --- choosing ---------------------------------------------------------------------------------------------
 
 
@@ -112,17 +150,31 @@ def _chosen(letters: DeadLetters, arguments: argparse.Namespace) -> Iterator[lis
         found = [_existing(letters, number) for number in sorted(set(arguments.id))]
         pages: Iterable[list[DeadLetter]] = [found]
     else:
-        pages = _pages(letters)
+        pages = _pages(letters, arguments)
+    left = arguments.limit if arguments.action != "show" or arguments.count else None
     # A retried event may die again at once: its new letter is not for this call, or it would never end.
     began_us = SystemClock().now_us()
     for page in pages:
-        if kept := [letter for letter in page if letter.dead_us <= began_us and _matches(letter, arguments)]:
+        kept = [letter for letter in page if letter.dead_us <= began_us and _matches(letter, arguments)]
+        if left is not None:
+            kept = kept[:left]
+            left -= len(kept)
+        if kept:
             yield kept
+        if left == 0:
+            return
 
 
-def _pages(letters: DeadLetters) -> Iterator[list[DeadLetter]]:
+def _pages(letters: DeadLetters, arguments: argparse.Namespace) -> Iterator[list[DeadLetter]]:
     after = 0
-    while page := letters.find(after=after):
+    while page := letters.find(
+        job=arguments.job,
+        source=arguments.source,
+        kind=arguments.kind,
+        since_us=arguments.since,
+        until_us=arguments.until,
+        after=after,
+    ):
         yield page
         after = page[-1].id
 
@@ -139,6 +191,9 @@ def _matches(letter: DeadLetter, arguments: argparse.Namespace) -> bool:
     return (
         arguments.job in {None, letter.job}
         and arguments.source in {None, letter.source}
+        and arguments.kind in {None, letter.source_kind}
+        and (arguments.since is None or letter.dead_us >= arguments.since)
+        and (arguments.until is None or letter.dead_us < arguments.until)
         and (arguments.reason or "").casefold() in text
     )
 
@@ -148,7 +203,8 @@ def _matches(letter: DeadLetter, arguments: argparse.Namespace) -> bool:
 
 def _show(chosen: Iterator[list[DeadLetter]], letters: DeadLetters, arguments: argparse.Namespace) -> None:
     found = itertools.chain.from_iterable(chosen)
-    shown = list(itertools.islice(found, arguments.limit))
+    limit = SHOWN if arguments.limit is None else arguments.limit
+    shown = list(itertools.islice(found, limit))
     if arguments.raw:
         sys.stdout.buffer.write(b"\n".join(letter.body for letter in shown))
         sys.stdout.buffer.flush()
@@ -158,7 +214,7 @@ def _show(chosen: Iterator[list[DeadLetter]], letters: DeadLetters, arguments: a
         for letter in shown:
             print_lines(_lines(letter))
     if next(found, None) is not None:
-        note(f"there are more; --limit N shows more than {arguments.limit}, --job, --reason and others fewer")
+        note(f"there are more; --limit N shows more than {limit}, --job, --reason and others fewer")
     elif not shown and not arguments.json:
         total = letters.count()
         note("there are no dead letters" if not total else f"none of {total:,} dead letters is like that")
@@ -184,6 +240,8 @@ def _place(letter: DeadLetter) -> str:
             return f", file {number + 1}, byte {byte}"
         case kind if kind == DEAD_ROW:
             return f", epoch {letter.partition}"
+        case kind if kind == DEAD_OUTPUT:
+            return ""
     return f", partition {letter.partition}, offset {letter.position}"
 
 
@@ -199,55 +257,6 @@ def _document(letter: DeadLetter) -> dict[str, Any]:
 
 
 # --- retrying and dropping --------------------------------------------------------------------------------
-
-
-def _retry(namespace: Namespace, letters: DeadLetters, chosen: Iterator[list[DeadLetter]]) -> int:
-    """Put events back and remove their letters.
-
-    A hub knows an event that it was given before by the letter's id and attempts, so it comes first and the
-    removal after it: a death in between doubles nothing. A queue is in the letter's own transaction.
-    """
-    retried = 0
-    left: Counter[str] = Counter()
-    with contextlib.ExitStack() as stack:
-        tell = stack.enter_context(waiting())
-        hubs: dict[str, Hub] = {}
-        for letters_of_page in chosen:
-            page = [letter for letter in letters_of_page if letter.source_kind in _PUT_BACK]
-            left.update(letter.source_kind for letter in letters_of_page)
-            for number, letter in enumerate(page):
-                tell(f"{count_text(retried + number, 'dead letter')} retried")
-                if letter.source_kind == "hub":
-                    if letter.source not in hubs:
-                        hub = Hub.open(namespace.hubs_folder, letter.source)
-                        hubs[letter.source] = stack.enter_context(hub)
-                    _publish(hubs[letter.source], letter)
-            retried += _finish(namespace, letters, page)
-    if rows := left[DEAD_ROW]:
-        what = "a row that a job made" if rows == 1 else f"{rows:,} rows that jobs made"
-        note(f"{what} of several events cannot be retried, only dropped: there is no event to put back")
-    if lines := left["file"]:
-        what = "a line of a file" if lines == 1 else f"{lines:,} lines of files"
-        note(f"{what} cannot be put back: --raw writes them out, for a new file that the job reads")
-    return retried
-
-
-def _publish(hub: Hub, letter: DeadLetter) -> None:
-    # With its time, since ids begin anew where a namespace was made anew or put back from a copy.
-    producer = f"dead-letter:{letter.id}:{letter.first_us}"
-    hub.publish_bodies([letter.body], partition=letter.partition, producer=producer, sequence=letter.attempts)
-
-
-def _finish(namespace: Namespace, letters: DeadLetters, page: Sequence[DeadLetter]) -> int:
-    """Remove letters, sending the messages among them in the same transaction; return how many there were."""
-    finished = 0
-    with namespace.transaction() as tx:
-        for letter in page:
-            removed = letters.delete(tx, [letter.id])  # 0: another process has retried it meanwhile
-            if removed and letter.source_kind == "queue":
-                Queue(namespace, letter.source).send(tx, [letter.body])
-            finished += removed
-    return finished
 
 
 def _drop(namespace: Namespace, letters: DeadLetters, chosen: Iterator[list[DeadLetter]]) -> int:

@@ -23,6 +23,7 @@ from headrace.clock import Clock, SystemClock
 from headrace.connect.sink import LocalSink, Prepared, RemoteSink
 from headrace.connect.source import CompetingSource, OrderedSource, Poll
 from headrace.engine.arrivals import NOTHING, Arranger, Arrivals, add_tally
+from headrace.engine.bad_input import BadShare
 from headrace.engine.delivery import Delivery, Manner
 from headrace.engine.health import COMMITTED
 from headrace.engine.intake import Intake
@@ -98,6 +99,7 @@ class Instance:
         self.clocks = StageClocks(self._clock, self._sizes)
         self._intake = Intake(self._tasks, self._competing, self._arranger, self.clocks, self._clock)
         self._ticking = Ticking(self._clock)
+        self._bad_share = BadShare(job.bad, namespace, job.name, self._name)
         self._wanted = wanted
         self._stopping = False
         self._next_tend_ns = self._next_others_ns = 0
@@ -373,6 +375,7 @@ class Instance:
         return lambda output, batch: time_ids(name, output, batch)
 
     def _commit(self, arrivals: Arrivals, parts: Sequence[Part]) -> None:
+        self._judge(arrivals, parts)
         letters = dead_letters(self._job, arrivals, parts, self._from_us, self._clock.now_us())
         staged = {}
         if payloads := self._staging.payloads(parts):
@@ -397,6 +400,7 @@ class Instance:
                     self._write(tx, part)
                 crash_point("job.commit.outputs_written")
                 self._dead_letters.add(tx, letters)
+                self._bad_share.save(tx)
                 self._count(tx, arrivals, parts, len(letters))
                 crash_point("job.commit.before")
             crash_point("job.commit.after")
@@ -434,6 +438,12 @@ class Instance:
             elif name not in self._staging:
                 self._delivery.add(tx, name, prepared.payload)
 
+    def _judge(self, arrivals: Arrivals, parts: Sequence[Part]) -> None:
+        """Raise DataError, before anything is written, where bad events stop the job."""
+        if reject := self._job.bad.stopping(arrivals):
+            raise DataError(f"{reject.reason}\n{where_it_stopped(arrivals, reject.origin)}")
+        self._bad_share.judge(arrivals, [origin for part in parts for origin in part.outcome.dead])
+
     def _count(self, tx: Transaction, arrivals: Arrivals, parts: Sequence[Part], dead: int) -> None:
         rows_out = sum(part.rows for part in parts)
         self.clocks.events_in += arrivals.events
@@ -445,6 +455,8 @@ class Instance:
         read = sum(len(poll.bodies) for poll in arrivals.polls if poll.packed is None)
         written = 0 if self._passing is not None else rows_out
         counts = {"events_in": read, "rows_out": written, "dead": dead}
+        if dropped := len(arrivals.rejected) - len(self._job.bad.kept(arrivals)):
+            counts["dropped"] = dropped
         self._progress.count(tx, self._job.whole, counts)
 
     def _count_inputs(self, arrivals: Arrivals) -> None:

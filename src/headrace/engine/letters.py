@@ -47,7 +47,7 @@ def dead_letters(
 
     Those were read to fill the first windows, and have been judged before.
     """
-    dead = {reject.origin: reject.reason for reject in arrivals.rejected}
+    dead = {reject.origin: reject.reason for reject in job.bad.kept(arrivals)}
     if arrivals.skipped and arrivals.polls[0].packed is None:
         dead[arrivals.first] = KILLER
     for part in parts:

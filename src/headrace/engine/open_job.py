@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from headrace.connect.sink import Sink
 from headrace.connect.source import Source
 from headrace.engine.arrivals import POLICY
+from headrace.engine.bad_input import SET_ASIDE, BadInput
 from headrace.engine.passing import Stage
 from headrace.engine.program import Program
 from headrace.events.watermark import Policy
@@ -29,6 +30,7 @@ class OpenJob:
     per_partition: bool = False
     stage: Stage | None = None
     ends: bool = True
+    bad: BadInput = SET_ASIDE
 
     @property
     def whole(self) -> str:

@@ -26,6 +26,9 @@ FROM dead_letter
 WHERE id > :after
   AND (:job IS NULL OR job = :job)
   AND (:source IS NULL OR source = :source)
+  AND (:kind IS NULL OR source_kind = :kind)
+  AND (:since_us IS NULL OR dead_us >= :since_us)
+  AND (:until_us IS NULL OR dead_us < :until_us)
   AND (:reason IS NULL OR reason = :reason)
 ORDER BY id LIMIT :limit
 """
@@ -43,6 +46,9 @@ DEAD_ROW: Final = "row"
 #: That of a row which an output's target did not take: its source is the output, its body the row as JSON,
 #: its partition the instance, its position the block's number and, in the last 24 bits, the place there.
 DEAD_OUTPUT: Final = "output"
+
+#: The line of the outbox that rows of outputs are put back into; the first instance of their job delivers it.
+RETRIED_LINE: Final = "dead-letters"
 
 
 class DeadLetter(NamedTuple):
@@ -84,14 +90,27 @@ class DeadLetters:
         job: str | None = None,
         source: str | None = None,
         reason: str | None = None,
+        kind: str | None = None,
+        since_us: int | None = None,
+        until_us: int | None = None,
         after: int = 0,
         limit: int = MAX_PAGE_ROWS,
     ) -> list[DeadLetter]:
         """Return the next page behind the id `after`, oldest first, empty at the end.
 
-        A page has at most `limit` entries, fewer when their bodies are large.
+        Times are those at which entries were set aside last; `until_us` is not included. A page has at most
+        `limit` entries, fewer when their bodies are large.
         """
-        wanted = {"job": job, "source": source, "reason": reason, "after": after, "limit": limit}
+        wanted = {
+            "job": job,
+            "source": source,
+            "reason": reason,
+            "kind": kind,
+            "since_us": since_us,
+            "until_us": until_us,
+            "after": after,
+            "limit": limit,
+        }
         with self._namespace.reading() as connection:
             found = connection.execute(_FIND, wanted)
             page = within_bytes(map(DeadLetter._make, found), _body_bytes)

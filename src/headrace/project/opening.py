@@ -58,8 +58,15 @@ def opened_job(project: Project, namespace: Namespace, job: str, instance: int) 
         for name in dict.fromkeys(output.name for output in script.outputs):
             sinks[name] = sink = open_sink(project, namespace, job, name, instance)
             stack.callback(sink.close)
+        settings = project.job(job)
         yield OpenJob(
-            job, program, sources, sinks, project.job(job).policy, per_partition=layout.per_partition
+            job,
+            program,
+            sources,
+            sinks,
+            settings.policy,
+            per_partition=layout.per_partition,
+            bad=settings.bad,
         )
 
 
@@ -84,6 +91,7 @@ def _opened_stage(project: Project, namespace: Namespace, stage: str, instance: 
             per_partition=True,
             stage=Stage(job, script, name, layout.inputs[name].count, repartition, sink),
             ends=all(input_ends(project, other) for other in script.inputs),
+            bad=project.job(job).bad,
         )
 
 

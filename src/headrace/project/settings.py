@@ -16,6 +16,7 @@ from headrace.connect.queue import QueueSettings
 from headrace.connect.sqlite import SqliteSettings
 from headrace.connect.table import TableSettings
 from headrace.connect.webhook import WebhookSettings
+from headrace.engine.bad_input import BadInput, OnBad
 from headrace.events.watermark import Policy
 from headrace.limits import MAX_INSTANCES, MAX_LATE_DAYS
 
@@ -55,10 +56,9 @@ OUTPUT_KINDS: Final[dict[str, type[OutputSettings]]] = {
     "file": FileOutputSettings,
     "console": ConsoleSettings,
     "webhook": WebhookSettings,
-}
     "sqlite": SqliteSettings,
     "postgresql": PostgresqlSettings,
-
+}
 
 class FunctionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A function of queries: a `model` (shipped name or path), or a Python function as ``file.py:name``.
@@ -74,7 +74,7 @@ class FunctionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A job: its query as a file or in place, and the number of processes that run it.
 
-    The others are its policy for events that TIMESTAMP BY finds late or out of order.
+    The others are its policy for events that TIMESTAMP BY finds late or out of order, and for bad ones.
     """
 
     query: str | None = None
@@ -83,6 +83,16 @@ class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     late_seconds: Annotated[float, msgspec.Meta(ge=0, le=MAX_LATE_DAYS * 86_400)] = 5
     out_of_order_seconds: Annotated[float, msgspec.Meta(ge=0, le=MAX_LATE_DAYS * 86_400)] = 0
     out_of_order_action: Literal["adjust", "drop"] = "adjust"
+    on_bad: OnBad | dict[str, OnBad] = "dead-letter"
+    max_bad_share: Annotated[float, msgspec.Meta(ge=0, lt=1)] | None = None
+    min_bad: Annotated[int, msgspec.Meta(ge=1)] = 100
+
+    @property
+    def bad(self) -> BadInput:
+        """What becomes of events that cannot be read, and how many stop the job."""
+        if isinstance(self.on_bad, str):
+            return BadInput(self.on_bad, {}, self.max_bad_share, self.min_bad)
+        return BadInput("dead-letter", self.on_bad, self.max_bad_share, self.min_bad)
 
     @property
     def policy(self) -> Policy:
