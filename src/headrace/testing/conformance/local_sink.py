@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from headrace.connect.sink import LocalSink, Rows
 from headrace.testing.conformance.competing_source import UndoneError
 from headrace.testing.conformance.sinking import (
+    TYPED_ROWS,
     CommitHarness,
     check_closes,
     check_failures,
     check_types,
     check_written,
     numbered_rows,
+    rows_of,
 )
 
 
@@ -30,7 +32,8 @@ class LocalSinkSuite:
     def test_rows_of_all_types_come_back(self, harness: CommitHarness[LocalSink]) -> None:
         """Values of all types, NULLs, nested ones, all letters and the ends of ranges."""
         with _opened(harness) as sink:
-            check_types(harness, lambda rows: _write(harness, sink, rows))
+            _write(harness, sink, rows_of(TYPED_ROWS, closed=True))
+        check_types(harness)
 
     def test_preparing_writes_nothing(self, harness: CommitHarness[LocalSink]) -> None:
         """What was prepared and not written is not there."""
