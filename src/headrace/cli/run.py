@@ -15,6 +15,7 @@ import signal
 import sys
 from typing import Any
 
+from headrace.cli.numbers import at_least
 from headrace.cli.options import add_json, add_project, plain
 from headrace.engine.ahead import Ahead
 
@@ -33,6 +34,12 @@ def add(verbs: Any) -> None:
         metavar="WHERE",
         help="where to start: last (where the jobs stopped; the default), beginning, now, or a time such as "
         "2026-03-01T12:00:00Z, at which the output begins",
+    )
+    parser.add_argument(
+        "--metrics-port",
+        type=at_least(0),
+        metavar="PORT",
+        help="serve GET /metrics and GET /status on the loopback while the jobs run (0: a free port)",
     )
     parser.add_argument("--instance", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--stage", metavar="INPUT", help=argparse.SUPPRESS)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
 import json
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -14,8 +17,9 @@ from headrace.engine.ahead import Ahead
 from headrace.engine.starting import Start
 from headrace.local.progress import Progress
 from headrace.project import Project
-from headrace.project.running import run_of
+from headrace.project.running import Run, run_of
 from headrace.project.starting import start_jobs
+from headrace.project.status import Looking
 
 #: Counts that are told even where there was nothing to count.
 _TOLD: Final = {"events_in", "rows_out", "dead"}
@@ -34,7 +38,8 @@ def run_jobs(arguments: argparse.Namespace, ahead: Ahead) -> int:
         for job in jobs:
             instances = project.job(job).instances
             complain(f"job {job}: {instances} {'instance' if instances == 1 else 'instances'} started")
-        exit_code = running.wait()
+        with _metrics(running, arguments.metrics_port):
+            exit_code = running.wait()
         counts = {job: _since(before[job], Progress(running.namespace).counts(job)) for job in jobs}
     if arguments.json:
         print(json.dumps({"exit_code": exit_code, "jobs": counts}))
@@ -45,6 +50,21 @@ def run_jobs(arguments: argparse.Namespace, ahead: Ahead) -> int:
                 + ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in count.items())
             )
     return exit_code
+
+
+@contextlib.contextmanager
+def _metrics(running: Run, port: int | None) -> Iterator[None]:
+    """Serve how the jobs are, if a port was given."""
+    if port is None:
+        yield
+        return
+    # Loaded only here: serving takes packages, and time, that most runs do not need.
+    watching = importlib.import_module("headrace.web.watching")
+    server = importlib.import_module("headrace.web.server")
+    looks = Looking(running.project, running.namespace, running.jobs)
+    with server.serving(watching.watch_app(looks.look), port=port) as url:
+        complain(f"serving {url}/metrics and {url}/status")
+        yield
 
 
 def _since(before: dict[str, int], now: dict[str, int]) -> dict[str, int]:

@@ -148,7 +148,9 @@ def notes(status: JobStatus) -> list[str]:
             since = ago_text(age_s(state.condition.since_us, status.at_us))
             name = f"{state.job}, instance {state.number}"
             lines.append(f"{name}: {state.condition.state} since {since}: {state.condition.note}")
-    for output, waiting in status.outbox.items():
+    # Of a job that does well the last block is delivered, and noted as such with the next commit.
+    held = {} if status.health in {"running", "idle", "starting"} else status.outbox
+    for output, waiting in held.items():
         size = bytes_text(waiting.size_bytes)
         lines.append(
             f"{status.job}: {count_text(waiting.blocks, 'block')} ({size}) may wait for output '{output}'"

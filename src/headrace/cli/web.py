@@ -2,7 +2,8 @@
 
 [publish] in headrace.toml has `host` (127.0.0.1 unless it says otherwise), `port` and `keys`; each request
 carries a shared access signature made with one of the keys. --token HUB prints such a signature, for clients
-that cannot make their own. SIGTERM and Ctrl-C finish the requests under way and end.
+that cannot make their own. On the loopback GET /metrics and GET /status tell how the jobs are. SIGTERM and
+Ctrl-C finish the requests under way and end.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from headrace.errors import UserError
 from headrace.http.keys import create_token
 from headrace.project import Project
 from headrace.project.places import declared_places, find_place
+from headrace.project.status import JobStatus, looking
 from headrace.web.publish import LOCAL_HOSTS, publish_app
 from headrace.web.server import serving
+from headrace.web.watching import Look, watch_routes
 
 #: How long a token that is printed opens its hub.
 TOKEN_HOURS: Final = 24
@@ -66,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         settings.keys,
         hosts=_host_names(settings.host),
         max_body_bytes=settings.max_body_bytes,
+        routes=watch_routes(_look_of(project)) if settings.host in LOCAL_HOSTS else (),
     )
     clock = SystemClock()
     with asked_to_stop() as stopped, serving(app, host=settings.host, port=settings.port) as url:
@@ -77,6 +81,16 @@ def run(arguments: argparse.Namespace) -> int:
             clock.sleep(STEP_S)
     note("stopped; requests under way were finished")
     return 0
+
+
+def _look_of(project: Project) -> Look:
+    """Return what looks at the jobs, opening what is stored each time: it may not be there yet."""
+
+    def look() -> list[JobStatus]:
+        with looking(project, list(project.jobs)) as looks:
+            return looks.look()
+
+    return look
 
 
 def _make_hubs(project: Project) -> list[str]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.routing import BaseRoute
 
 _LOGGER: Final = logging.getLogger("headrace.web")
 _SYSTEM_CLOCK: Final = SystemClock()
@@ -60,12 +61,14 @@ def publish_app(
     max_body_bytes: int = MAX_EVENT_BYTES,
     body_timeout_s: float = 30,
     clock: Clock = _SYSTEM_CLOCK,
+    routes: Sequence[BaseRoute] = (),
 ) -> Starlette:
     """Return an ASGI application that publishes to the hubs in `folder`.
 
     `keys` maps key names to keys; a request needs a token made with one of them. `hosts` are the names that
     the Host header may give. A body larger than `max_body_bytes` is refused with 413, one that takes longer
-    than `body_timeout_s` to arrive with 408. Raises `UserError` without the web extra or without a key.
+    than `body_timeout_s` to arrive with 408. `routes` are answered beside these, without a token. Raises
+    `UserError` without the web extra or without a key.
     """
     try:
         from starlette import applications, exceptions, responses, routing  # noqa: PLC0415 - optional
@@ -86,7 +89,7 @@ def publish_app(
         return respond(_Answer(getattr(error, "status_code", 500), "NotFound", _ADVICE))
 
     return applications.Starlette(
-        routes=[routing.Route(path, publish, methods=["POST"]) for path in _PATHS],
+        routes=[*routes, *(routing.Route(path, publish, methods=["POST"]) for path in _PATHS)],
         middleware=[
             Middleware(trustedhost.TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
         ],
