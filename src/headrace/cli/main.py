@@ -11,7 +11,7 @@ import errno
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TextIO
 
 from headrace.errors import HeadraceError, Transient, did_you_mean, disk_error
@@ -28,6 +28,7 @@ VERBS: Final = {
     "scale": "run a running job as more instances, or as fewer",
     "status": "show how jobs are: health, rates, lag",
     "top": "watch jobs live",
+    "bottleneck": "show which stage limits a running job, and what one more instance brings",
     "stop": "ask running jobs to finish what they hold and end",
     "test": "run case files: queries with events and the rows that they must give",
     "send": "publish events to a hub or queue: files, standard input, feeds",
@@ -132,10 +133,21 @@ def unexpected(error: BaseException) -> str:
     )
 
 
-def complain(message: str) -> None:
-    """Print a message to standard error, without any secret; one that finds no space there costs no more."""
+def complain(message: str, line: Callable[[str], str] | None = None) -> None:
+    """Print a message to standard error, without any secret; one that finds no space there costs no more.
+
+    `line` makes the line of it, unless it is to be made as all are.
+    """
     with contextlib.suppress(OSError):
-        print(redacted(f"headrace: {message}"), file=sys.stderr, flush=True)
+        print((line or _shapes[-1])(redacted(message)), file=sys.stderr, flush=True)
+
+
+_shapes: Final[list[Callable[[str], str]]] = ["headrace: {}".format]
+
+
+def shape_messages(line: Callable[[str], str]) -> None:
+    """Let `line` make the line of every message from now on."""
+    _shapes[:] = [line]
 
 
 def _let_go(stream: TextIO | None) -> None:
