@@ -315,7 +315,13 @@ def test_no_message_and_no_repr_shows_the_password():
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"url": "mysql://x"}, {"url": "postgresql://[x"}, {"url": "postgresql://x", "table": ""}],
+    [
+        {},
+        {"url": "mysql://x"},
+        {"url": "postgresql://[x"},
+        {"url": "postgresql://me:a?b@x/y"},
+        {"url": "postgresql://x", "table": ""},
+    ],
 )
 def test_settings_that_cannot_be_are_refused(settings):
     with pytest.raises(ValueError, match=r"url|table"):

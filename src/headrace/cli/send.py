@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Send what the arguments name; exit code 1 if an event was too large to be sent."""
     _check(arguments)
     project = Project.load(Path(arguments.project))
-    kinds = ("hub", "queue") if arguments.feed is None else ("hub",)
+    kinds = ("hub", "queue", "topic") if arguments.feed is None else ("hub",)
     place = find_place(project, arguments.target, kinds, "to send to")
     report = Report(place)
     if arguments.feed is not None:

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from headrace.connect.retry import OnError, Patience
 from headrace.connect.sql_rows import (
     DELIVERIES,
     MAX_STATEMENT_ROWS,
@@ -92,6 +93,7 @@ class PostgresqlSettings(
     With `key`, columns that are unique together, a row updates the one that has its key. With `create` the
     table is made, and columns that it lacks are added. A statement has at most `max_rows`; connecting, and a
     lock, may take `timeout_s`.
+    `on_error`, `max_tries` and `give_up_seconds` are the output's `Patience`.
     """
 
     url: str | None = None
@@ -102,6 +104,9 @@ class PostgresqlSettings(
     create: bool = True
     max_rows: Annotated[int, msgspec.Meta(ge=1, le=MAX_STATEMENT_ROWS)] = 5000
     timeout_s: Annotated[float, msgspec.Meta(ge=1, le=300)] = 30
+    on_error: OnError = "retry"
+    max_tries: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    give_up_seconds: Annotated[float, msgspec.Meta(ge=0)] | None = None
 
     def __post_init__(self) -> None:
         if not self.url:
@@ -109,18 +114,29 @@ class PostgresqlSettings(
         if not self.url.startswith(("postgresql://", "postgres://")) or not self.url.isprintable():
             raise ValueError("url is no database's: expected postgresql://user@host:5432/name")
         try:
-            urlsplit(self.url)
+            parts = urlsplit(self.url)
         except ValueError:
             raise ValueError("url is no database's: its host is not one") from None
+        if "@" in parts.path + parts.query + parts.fragment:
+            raise ValueError(
+                "url: write @, /, ? and # in a password as %40, %2F, %3F and %23, or use password"
+            )
         for name in (self.table, self.schema):
             if name is not None and (not name or "\0" in name or len(name.encode()) > _MAX_NAME_BYTES):
                 raise ValueError(f"table and schema: expected a name of at most {_MAX_NAME_BYTES} bytes")
         checked_key(self.key)
+        Patience.of(self.on_error, self.max_tries, self.give_up_seconds)
+
+    @property
+    def patience(self) -> Patience:
+        """How long the target is asked again."""
+        return Patience.of(self.on_error, self.max_tries, self.give_up_seconds)
 
     @property
     def where(self) -> str:
         """The database, without the user, the password and the parameters."""
-        return f"postgresql://{(self.url or '').partition('://')[2].partition('?')[0].rpartition('@')[2]}"
+        parts = urlsplit(self.url or "")
+        return f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     def __repr__(self) -> str:
         return (
@@ -133,7 +149,11 @@ def postgresql_sink(output: str, settings: PostgresqlSettings, source: str) -> S
     """Open the output; it connects with the first block."""
     target = PostgresqlTable(settings, settings.table or output)
     return SqlSink(
-        output, target, TableRules(checked_key(settings.key), settings.create, settings.max_rows), source
+        output,
+        target,
+        TableRules(checked_key(settings.key), settings.create, settings.max_rows),
+        source,
+        settings.patience,
     )
 
 

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 import polars as pl
 
+from headrace.connect.retry import Patience
 from headrace.connect.row_lines import Line, is_null, lines_of, prepare_lines, scalar, type_of
 from headrace.connect.sink import Prepared, Refused, Rows
 from headrace.errors import UserError, did_you_mean
@@ -85,7 +86,10 @@ class SqlSink:
     `source` tells this project from others that write to the same database.
     """
 
-    def __init__(self, output: str, target: Target, rules: TableRules, source: str) -> None:
+    def __init__(
+        self, output: str, target: Target, rules: TableRules, source: str, patience: Patience
+    ) -> None:
+        self.patience = patience
         self._output, self._target, self._rules, self._source = output, target, rules, source
 
     def prepare(self, rows: Rows) -> Prepared[bytes]:

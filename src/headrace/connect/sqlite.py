@@ -11,6 +11,7 @@ from typing import Annotated, Final
 import apsw
 import msgspec
 
+from headrace.connect.retry import OnError, Patience
 from headrace.connect.row_lines import scalar
 from headrace.connect.sql_rows import (
     DELIVERIES,
@@ -58,6 +59,7 @@ class SqliteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
 
     With `key`, columns that are unique together, a row updates the one that has its key. With `create` the
     table is made, and columns that it lacks are added. A statement has at most `max_rows`.
+    `on_error`, `max_tries` and `give_up_seconds` are the output's `Patience`.
     """
 
     path: str | None = None
@@ -65,6 +67,9 @@ class SqliteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
     key: str | list[str] = []
     create: bool = True
     max_rows: Annotated[int, msgspec.Meta(ge=1, le=MAX_STATEMENT_ROWS)] = 5000
+    on_error: OnError = "retry"
+    max_tries: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    give_up_seconds: Annotated[float, msgspec.Meta(ge=0)] | None = None
 
     def __post_init__(self) -> None:
         if not self.path:
@@ -72,13 +77,23 @@ class SqliteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
         if self.table == "" or "\0" in (self.table or "") + self.path:
             raise ValueError("table and path must not be empty, nor hold a NUL")
         checked_key(self.key)
+        Patience.of(self.on_error, self.max_tries, self.give_up_seconds)
+
+    @property
+    def patience(self) -> Patience:
+        """How long the target is asked again."""
+        return Patience.of(self.on_error, self.max_tries, self.give_up_seconds)
 
 
 def sqlite_sink(output: str, settings: SqliteSettings, folder: Path, source: str) -> SqlSink:
     """Open the output; its path starts from `folder`."""
     target = SqliteTable(folder / (settings.path or ""), settings.table or output)
     return SqlSink(
-        output, target, TableRules(checked_key(settings.key), settings.create, settings.max_rows), source
+        output,
+        target,
+        TableRules(checked_key(settings.key), settings.create, settings.max_rows),
+        source,
+        settings.patience,
     )
 
 

@@ -45,7 +45,7 @@ def load_function(folder: Path, name: str, settings: FunctionSettings) -> Scorer
         in_project = folder / settings.model
         return load_model(in_project if in_project.is_file() else settings.model)
     assert settings.python is not None
-    function = _python_function(folder, name, settings.python)
+    function = python_function(folder, f"functions.{name}.python", settings.python)
     if isinstance(function, type) and is_aggregate(function):
         if not defines_aggregate(folder, settings):
             raise UserError(
@@ -57,30 +57,26 @@ def load_function(folder: Path, name: str, settings: FunctionSettings) -> Scorer
     return PythonFunction(name, function, batch=settings.batch)
 
 
-def _python_function(folder: Path, name: str, reference: str) -> Callable[..., Any]:
-    """Import ``file.py:function`` from the project's folder."""
+def python_function(folder: Path, setting: str, reference: str) -> Callable[..., Any]:
+    """Import ``file.py:function`` from the project's folder; messages name the `setting` that says so."""
     file_name, _, attribute = reference.partition(":")
     file = folder / file_name
     if not attribute or not file.is_file():
         raise UserError(
-            f'functions.{name}.python: expected "file.py:function" with a file in {folder}, '
-            f"found {reference!r}"
+            f'{setting}: expected "file.py:function" with a file in {folder}, found {reference!r}'
         )
-    spec = importlib.util.spec_from_file_location(f"headrace_project_{name}", file)
+    spec = importlib.util.spec_from_file_location("headrace_project_" + setting.replace(".", "_"), file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise UserError(
-            f"functions.{name}.python: {file} fails to load: {type(error).__name__}: {error}"
-        ) from None
+        raise UserError(f"{setting}: {file} fails to load: {type(error).__name__}: {error}") from None
     function = getattr(module, attribute, None)
     if not callable(function):
         known = [key for key, item in vars(module).items() if callable(item)]
         raise UserError(
-            f"functions.{name}.python: {file_name} has no function {attribute!r}. "
-            f"{did_you_mean(attribute, known)}".rstrip()
+            f"{setting}: {file_name} has no function {attribute!r}. {did_you_mean(attribute, known)}".rstrip()
         )
     return function  # type: ignore[no-any-return]

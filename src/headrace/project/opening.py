@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from headrace.connect.callable import CallableSink, PythonSettings
 from headrace.connect.console import ConsoleSettings, ConsoleSink
 from headrace.connect.exchange import ExchangeSink
 from headrace.connect.file_output_settings import FileOutputSettings, open_file_sink
@@ -16,6 +17,7 @@ from headrace.connect.sink import Sink
 from headrace.connect.source import Source
 from headrace.connect.sqlite import SqliteSettings, sqlite_sink
 from headrace.connect.table import TableSettings, TableSink
+from headrace.connect.topic import Topic, TopicOutputSettings, TopicSink
 from headrace.connect.webhook import WebhookSettings, WebhookSink
 from headrace.engine.given import functions_of
 from headrace.engine.open_job import OpenJob, instance_name
@@ -28,7 +30,7 @@ from headrace.local.table import Table
 from headrace.names import STAGE_MARK
 from headrace.project.columns import columns_of
 from headrace.project.files import is_written
-from headrace.project.functions import load_function
+from headrace.project.functions import load_function, python_function
 from headrace.project.project import Project
 from headrace.project.stages import input_ends, layout_of, open_exchange_hub, open_exchange_source
 from headrace.sql.plan import Script
@@ -146,6 +148,16 @@ def open_sink(project: Project, namespace: Namespace, job: str, name: str, insta
             return ConsoleSink()
         case WebhookSettings() as webhook:
             return WebhookSink(name, webhook)
+        case SqliteSettings() as sqlite:
+            return sqlite_sink(name, sqlite, project.folder, namespace.identity())
+        case PostgresqlSettings() as postgresql:
+            return postgresql_sink(name, postgresql, namespace.identity())
+        case PythonSettings() as python:
+            function = python_function(project.folder, f"outputs.{name}.python", python.python or "")
+            return CallableSink(name, function, namespace.identity(), python.patience)
+        case TopicOutputSettings() as topic:
+            own = topic.topic or name
+            return TopicSink(Topic(namespace, own, project.subscriptions.get(own, [])))
 
 
 def _columns(script: Script, output: str) -> tuple[str, ...] | None:
@@ -154,10 +166,6 @@ def _columns(script: Script, output: str) -> tuple[str, ...] | None:
     for columns in (columns_of(script, to.relation) for to in script.outputs if to.name == output):
         if columns is None:
             return None
-        case SqliteSettings() as sqlite:
-            return sqlite_sink(name, sqlite, project.folder, namespace.identity())
-        case PostgresqlSettings() as postgresql:
-            return postgresql_sink(name, postgresql, namespace.identity())
         names += columns
     return tuple({name.casefold(): name for name in reversed(names)}.values())[::-1]
 

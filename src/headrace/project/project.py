@@ -25,12 +25,13 @@ An error carries the path of the key, what was expected there and the nearest na
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from headrace.connect.queue import QueueSettings
+from headrace.connect.topic import Subscription, subscriptions_of
 from headrace.engine.given import reference_of
 from headrace.engine.joins.reference import Reference
 from headrace.engine.runnable import check_runnable
@@ -49,6 +50,7 @@ from headrace.project.settings import (
     PublishSettings,
     ReferenceSettings,
     StreamSettings,
+    read_inputs,
 )
 from headrace.project.values import convert, expanded, section
 from headrace.sql.bind import bind
@@ -66,6 +68,7 @@ class Project:
     functions: Mapping[str, FunctionSettings]
     jobs: Mapping[str, JobSettings]
     publish: PublishSettings = field(default_factory=PublishSettings)
+    subscriptions: Mapping[str, Sequence[Subscription]] = field(default_factory=dict)  # by topic
 
     @classmethod
     def load(cls, path: str | Path = PROJECT_FILE) -> Project:
@@ -97,11 +100,14 @@ class Project:
                     f"{did_you_mean(name, sections)}".rstrip()
                 )
         own = convert(document.get("project", {}), ProjectSettings, "project")
+        inputs = section(document, "inputs", INPUT_KINDS)
+        outputs = section(document, "outputs", OUTPUT_KINDS)
         return cls(
             file=file,
             data=(file.parent / own.data).resolve(),
-            inputs=section(document, "inputs", INPUT_KINDS),
-            outputs=section(document, "outputs", OUTPUT_KINDS),
+            inputs=read_inputs(inputs),
+            outputs=outputs,
+            subscriptions=subscriptions_of(inputs.values(), outputs),
             functions=section(document, "functions", FunctionSettings),
             jobs=section(document, "jobs", JobSettings),
             publish=convert(document.get("publish", {}), PublishSettings, "publish"),

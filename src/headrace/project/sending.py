@@ -21,6 +21,7 @@ import polars as pl
 from headrace.connect.event_files import in_blocks
 from headrace.connect.hub import HubSettings, key_of, open_hub
 from headrace.connect.queue import QueueSettings, open_queue
+from headrace.connect.topic import Topic, TopicOutputSettings
 from headrace.errors import UserError
 from headrace.limits import MAX_BLOCK_BYTES
 from headrace.local.hub import Hub, Published
@@ -90,10 +91,10 @@ class HubTarget:
 
 @dataclass(slots=True)
 class QueueTarget:
-    """A queue that knows its senders, as a hub does: their sequences stand in the same transaction."""
+    """A queue or topic that knows its senders, as a hub does: the sequences stand in the same transaction."""
 
     namespace: Namespace
-    queue: Queue
+    queue: Queue | Topic
 
     def publish_bodies(
         self, bodies: Sequence[bytes], *, producer: str | None = None, sequence: int | None = None
@@ -120,7 +121,7 @@ class QueueTarget:
 def opened_target(
     project: Project, place: Place, *, key: str | None = None, partition: int | None = None
 ) -> Iterator[HubTarget | QueueTarget]:
-    """Open a hub or a queue for publishing, making it when it is missing."""
+    """Open a hub, queue or topic for publishing, making it when it is missing."""
     if not isinstance(place.settings, HubSettings) and (key is not None or partition is not None):
         raise UserError(f"{place} has no partitions: leave out the key and the partition")
     with Namespace.open(project.data) as namespace:
@@ -130,6 +131,9 @@ def opened_target(
                     yield HubTarget(hub, key, partition)
             case QueueSettings():
                 yield QueueTarget(namespace, open_queue(namespace, place.name, place.settings))
+            case TopicOutputSettings():
+                subscriptions = project.subscriptions.get(place.name, [])
+                yield QueueTarget(namespace, Topic(namespace, place.name, subscriptions))
 
 
 @dataclass(slots=True)
@@ -181,7 +185,7 @@ def send(
     producer: str | None = None,
     sequence: int | None = None,
 ) -> int:
-    """Publish events to a hub or queue of a project and return how many it stored.
+    """Publish events to a hub, queue or topic of a project and return how many it stored.
 
     `target` is the name of an input or output, or of the hub or queue itself; it is made when it is missing.
     Mappings become JSON; bytes and text are bodies as they are. `key` names the field whose value chooses the
@@ -190,7 +194,7 @@ def send(
     the producer's last. Raises `UserError` for names and events that cannot be.
     """
     opened = Project.load(project)
-    place = find_place(opened, target, ("hub", "queue"), "to send to")
+    place = find_place(opened, target, ("hub", "queue", "topic"), "to send to")
     bodies = (_body(event, number) for number, event in enumerate(_many(events)))
     with opened_target(opened, place, key=key) as to:
         if sequence is None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 import msgspec
 
+from headrace.connect.callable import PythonSettings
 from headrace.connect.console import ConsoleSettings
 from headrace.connect.file_output_settings import FileOutputSettings
 from headrace.connect.files import FileSettings
@@ -15,6 +17,7 @@ from headrace.connect.postgresql import PostgresqlSettings
 from headrace.connect.queue import QueueSettings
 from headrace.connect.sqlite import SqliteSettings
 from headrace.connect.table import TableSettings
+from headrace.connect.topic import TopicInputSettings, TopicOutputSettings
 from headrace.connect.webhook import WebhookSettings
 from headrace.engine.bad_input import BadInput, OnBad
 from headrace.events.watermark import Policy
@@ -40,12 +43,15 @@ OutputSettings = (
     | WebhookSettings
     | SqliteSettings
     | PostgresqlSettings
+    | PythonSettings
+    | TopicOutputSettings
 )
 
 #: The connectors, by the word that `kind` has.
-INPUT_KINDS: Final[dict[str, type[InputSettings]]] = {
+INPUT_KINDS: Final[dict[str, type[InputSettings | TopicInputSettings]]] = {
     "hub": HubSettings,
     "queue": QueueSettings,
+    "topic": TopicInputSettings,  # becomes the queue that the subscription is
     "file": FileSettings,
     "reference": ReferenceSettings,
 }
@@ -58,7 +64,15 @@ OUTPUT_KINDS: Final[dict[str, type[OutputSettings]]] = {
     "webhook": WebhookSettings,
     "sqlite": SqliteSettings,
     "postgresql": PostgresqlSettings,
+    "python": PythonSettings,
+    "topic": TopicOutputSettings,
 }
+
+
+def read_inputs(given: Mapping[str, InputSettings | TopicInputSettings]) -> dict[str, InputSettings]:
+    """Return inputs as they are read: a subscription of a topic is a queue."""
+    return {key: s.queue if isinstance(s, TopicInputSettings) else s for key, s in given.items()}
+
 
 class FunctionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A function of queries: a `model` (shipped name or path), or a Python function as ``file.py:name``.
@@ -119,7 +133,9 @@ class PublishSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"PublishSettings(host={self.host!r}, port={self.port}, keys={shown})"
 
 
-PlaceSettings = HubSettings | QueueSettings | TableSettings | FileSettings | FileOutputSettings
+PlaceSettings = (
+    HubSettings | QueueSettings | TableSettings | FileSettings | FileOutputSettings | TopicOutputSettings
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,5 +164,7 @@ def place_of(key: str, settings: InputSettings | OutputSettings) -> Place | None
             return Place("table", settings.table or key, settings)
         case FileSettings() | FileOutputSettings():
             return Place("file", settings.given_path, settings)
+        case TopicOutputSettings():
+            return Place("topic", settings.topic or key, settings)
         case _:
             return None

@@ -19,6 +19,7 @@ from headrace.project.settings import (
     JobSettings,
     ProjectSettings,
     PublishSettings,
+    read_inputs,
 )
 from headrace.project.values import convert, expanded, section
 
@@ -68,11 +69,13 @@ class _Collector:
                     f"{name}: no such section; there are {', '.join(_SECTIONS)}. {hint}".rstrip()
                 )
         own = self._whole("project", ProjectSettings)
+        inputs = self._tables("inputs", INPUT_KINDS, HubSettings())
+        outputs = self._tables("outputs", OUTPUT_KINDS, HubSettings())
         project = Project(
             file=self._file,
             data=(self._file.parent / own.data).resolve(),
-            inputs=self._tables("inputs", INPUT_KINDS, HubSettings()),
-            outputs=self._tables("outputs", OUTPUT_KINDS, HubSettings()),
+            inputs=read_inputs(inputs),
+            outputs=outputs,
             functions=self._tables("functions", FunctionSettings, FunctionSettings()),
             jobs=self._tables("jobs", JobSettings, None),
             publish=self._whole("publish", PublishSettings),
