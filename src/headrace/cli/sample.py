@@ -91,7 +91,10 @@ def run(arguments: argparse.Namespace) -> int:
 def fill(sample: Sample, project: Project, place: Place, seconds: float) -> None:
     """Take the newest events of a place, waiting for as long as `seconds` if there are too few."""
     if isinstance(place.settings, FileSettings | FileOutputSettings):
-        sample.add(last_lines(project.folder, place.settings.given_path, sample.wanted))
+        files = place.settings
+        if isinstance(files, FileOutputSettings):
+            files = FileSettings(files.given_path)
+        sample.add(last_lines(project.folder, files, sample.wanted))
         return
     with Namespace.open(project.data, looking=True) as namespace:
         if isinstance(place.settings, HubSettings):

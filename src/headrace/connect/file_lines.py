@@ -6,17 +6,15 @@ it costs what is new.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, overload
 
 import numpy as np
 
-from headrace.errors import UserError, disk_error
+from headrace.connect.file_bytes import FileBytes
+from headrace.events.formats.decoded import Decoded
+from headrace.events.formats.decoders import Format
 from headrace.events.formats.json_lines import Positions, positions
 from headrace.limits import MAX_EVENT_BYTES
 
@@ -72,7 +70,10 @@ class Piece:
     """Lines that hold something: their text, separated by newlines, and the end of each in it.
 
     `starts` is where each begins in the file, and `behind` where to read on there. `ended` is false when the
-    last line was taken though no newline ends it.
+    last line was taken though no newline ends it. What stands once before the lines of the file is `header`.
+
+    Rows with types have none of the text: they are `decoded`, positions are their numbers, and `rows` makes
+    the JSON of one when it is asked for.
     """
 
     text: bytes
@@ -80,16 +81,19 @@ class Piece:
     starts: Positions
     behind: int
     ended: bool = True
+    header: bytes = b""
+    decoded: Decoded | None = None
+    rows: Sequence[bytes] = ()
+
+    @property
+    def bodies(self) -> Sequence[bytes]:
+        """The lines, or the rows as JSON."""
+        return Bodies(self.text, self.ends) if self.decoded is None else self.rows
 
     @property
     def events(self) -> int:
         """The number of lines."""
         return len(self.starts)
-
-    @property
-    def bodies(self) -> Bodies:
-        """The lines."""
-        return Bodies(self.text, self.ends)
 
     @classmethod
     def empty(cls, behind: int) -> Piece:
@@ -98,37 +102,28 @@ class Piece:
 
 
 class LineFile:
-    """A file that is open for reading; `name` is what messages call it. Raises `FileNotFoundError`."""
+    """Lines of an open file."""
 
-    def __init__(self, path: Path, name: str) -> None:
-        self.path, self.name = path, name
-        with self._reading():
-            # A pipe would be waited for: what is no file must not be opened at all.
-            if not stat.S_ISREG(os.stat(path).st_mode):
-                raise UserError(f"{name} is no file: a path or pattern must match nothing but files")
-            self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    of_rows = False
+    format: Format = "json"
+    delimiter = ","
+
+    def __init__(self, text: FileBytes) -> None:
+        self._text, self.name, self.grows = text, text.name, text.grows
         self._searched = (-1, -1)
+        self._behind_mark: int | None = None
 
-    def size_bytes(self) -> int:
-        """Return the size of the file as it is now."""
-        return os.fstat(self._handle).st_size
+    def size(self) -> int:
+        """Return the position behind the last byte there is now."""
+        return self._text.size_bytes()
+
+    def head(self, size_bytes: int) -> bytes:
+        """Return the first bytes of the file, by which it is known again."""
+        return self._text.head(size_bytes)
 
     def is_in_place(self) -> bool:
         """Tell whether the name still means this file, or nothing."""
-        with contextlib.suppress(FileNotFoundError):
-            return os.path.samestat(os.stat(self.path), os.fstat(self._handle))
-        return True
-
-    def bytes_at(self, position: int, size_bytes: int) -> bytes:
-        """Return the bytes from a position on; raises `UserError` if there are fewer."""
-        with self._reading():
-            text = os.pread(self._handle, size_bytes, position)
-            while len(text) < size_bytes:  # one call reads at most 2 GB
-                more = os.pread(self._handle, size_bytes - len(text), position + len(text))
-                if not more:
-                    raise too_short(self.name, position + size_bytes, self.size_bytes())
-                text += more
-            return text
+        return self._text.is_in_place()
 
     def read(self, at: int, until: int, *, whole: bool, max_events: int, max_bytes: int) -> Piece:
         """Return lines between two positions, at least one if there is one; blank lines are passed over.
@@ -140,6 +135,7 @@ class LineFile:
             at = self._first()
         if until <= at:
             return Piece.empty(at)
+        self._text.keep_from(at)
         end = min(until, at + max_bytes)
         if end < until or not whole:
             end = self._behind_last_newline(at, end)
@@ -151,7 +147,8 @@ class LineFile:
         size_bytes = end - at - ended
         if size_bytes > max_bytes:  # a single line
             size_bytes = min(size_bytes, _KEPT_BYTES + 1)
-        text, ends, starts = lines_of(self.bytes_at(at, size_bytes))
+        text = self._text.bytes_at(at, size_bytes)
+        text, ends, starts = lines_of(text, self._newlines(text, last=whole and end == until))
         if len(starts) > max_events:
             end, ended = at + int(starts[max_events]), True
             text, ends, starts = text[: ends[max_events - 1]], ends[:max_events], starts[:max_events]
@@ -171,7 +168,7 @@ class LineFile:
         end = until
         while end > 0:
             begin = max(0, end - _SEARCH_BYTES)
-            chunk = self.bytes_at(begin, end - begin)
+            chunk = self._text.bytes_at(begin, end - begin)
             text = chunk.rstrip(_WHITESPACE)
             if text:
                 return 0 if begin == 0 and text == _BOM else begin + len(text)
@@ -180,21 +177,27 @@ class LineFile:
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._handle)
+        self._text.close()
 
     def _first(self) -> int:
         """Return where the first line begins: behind the mark of the byte order, if there is one."""
-        return len(_BOM) if self.size_bytes() >= len(_BOM) and self.bytes_at(0, len(_BOM)) == _BOM else 0
+        if self._behind_mark is None and self.size() >= len(_BOM):
+            self._behind_mark = len(_BOM) if self._text.bytes_at(0, len(_BOM)) == _BOM else 0
+        return self._behind_mark or 0
+
+    def _newlines(self, text: bytes, *, last: bool) -> Positions:
+        """Return the positions of the newlines in a text that end a line; nothing follows the `last` text."""
+        return positions(np.frombuffer(text, np.uint8), _NEWLINE[0])
 
     def _is_newline(self, position: int) -> bool:
-        return self.bytes_at(position, 1) == _NEWLINE
+        return self._text.bytes_at(position, 1) == _NEWLINE
 
     def _behind_last_newline(self, at: int, end: int) -> int:
         """Return the position behind the last newline between two positions, or else the first one."""
         searched = self._searched_from(at)
         while end > searched:
             begin = max(searched, end - _SEARCH_BYTES)
-            found = self.bytes_at(begin, end - begin).rfind(_NEWLINE)
+            found = self._text.bytes_at(begin, end - begin).rfind(_NEWLINE)
             if found >= 0:
                 return begin + found + 1
             end = begin
@@ -204,7 +207,7 @@ class LineFile:
         """Return the position behind the line that begins at `at`; that itself while its end is not there."""
         begin = self._searched_from(at)
         while begin < until:
-            chunk = self.bytes_at(begin, min(_LONG_SEARCH_BYTES, until - begin))
+            chunk = self._text.bytes_at(begin, min(_LONG_SEARCH_BYTES, until - begin))
             found = chunk.find(_NEWLINE)
             if found >= 0:
                 return begin + found + 1
@@ -217,39 +220,17 @@ class LineFile:
         searched_at, behind = self._searched
         return behind if searched_at == at else at
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            yield
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise disk_error(error.errno or 0, self.name, "read") from None
 
-
-def too_short(name: str, expected_bytes: int, found_bytes: int) -> UserError:
-    """Return what a user is told of a file that lost bytes which were there."""
-    return UserError(
-        f"{name} is shorter than it was: it ends at byte {found_bytes:,}, and had {expected_bytes:,}. A file "
-        "that is read may grow, but what is in it must stay. Put it back as it was. "
-        + under_another_name("what is there now")
-    )
-
-
-def under_another_name(what: str) -> str:
-    """Return the advice that always helps: to let the job read anew."""
-    return f"Under another name of the input the job reads {what} from the beginning"
-
-
-def lines_of(text: bytes) -> tuple[bytes, Positions, Positions]:
+def lines_of(text: bytes, newlines: Positions) -> tuple[bytes, Positions, Positions]:
     """Return `text` without blank lines and carriage returns, and of each line its end and where it began.
 
-    A line that is too long for an event is cut. Where nothing is to be left out `text` itself is returned.
+    Lines are parted by `newlines`. A line that is too long for an event is cut. Where nothing is to be left
+    out `text` itself is returned.
     """
     if not text:
         return text, _NONE, _NONE
     buffer = np.frombuffer(text, np.uint8)
-    ends = np.append(positions(buffer, _NEWLINE[0]), len(text))
+    ends = np.append(newlines, len(text))
     starts = begins = np.append(0, ends[:-1] + 1)
     returned = (buffer.take(ends - 1, mode="clip") == _CARRIAGE_RETURN) & (ends > starts)
     if returned.any():
@@ -271,5 +252,5 @@ def lines_of(text: bytes) -> tuple[bytes, Positions, Positions]:
     for line in np.flatnonzero(long | (blank & (lengths > 0))):
         keep[begins[line] + (0 if blank[line] else _KEPT_BYTES) : ends[line]] = False
     text = np.frombuffer(text + _NEWLINE, np.uint8)[keep][:-1].tobytes()
-    ends = np.append(positions(np.frombuffer(text, np.uint8), _NEWLINE[0]), len(text))
-    return text, ends[: np.count_nonzero(~blank)], starts[~blank]
+    lengths = np.minimum(lengths, _KEPT_BYTES)[~blank]
+    return text, np.cumsum(lengths + 1) - 1, starts[~blank]

@@ -1,15 +1,16 @@
-"""Files as one sequence: those that a path or pattern matches, one behind the other in order of their names.
+"""Files as one sequence: those that a path or pattern matches, one behind the other in their order.
 
 A file gets its number when it is begun, and that is on record before anything that was read of it is handed
-on: a position is a number and a byte, for ever. So a file whose name sorts behind those begun may still come,
-and the last one may grow. Whatever would make positions mean something else, or leave lines unread without
+on: a position is a number and a byte or row, for ever. So a file that stands behind those begun may still
+come, and the last one may grow. Where names tell a time a file may come late, and is the next one then: it is
+the order in which they were begun that is on record. A file that is not whole when it must be, as one that is
+compressed, is waited for. Whatever would make positions mean something else, or leave lines unread without
 anybody noticing, is a `UserError` that says what and what to do.
 """
 
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
 from bisect import bisect_right
 from collections.abc import Callable
@@ -17,7 +18,9 @@ from pathlib import Path
 from typing import Final
 
 from headrace.clock import Clock
-from headrace.connect.file_lines import LineFile, too_short, under_another_name
+from headrace.connect.file_bytes import Unfinished, too_short, under_another_name
+from headrace.connect.file_opening import Opener, OpenFile
+from headrace.connect.file_patterns import PathPattern, closed_folder
 from headrace.errors import Fatal, UserError
 from headrace.local.input_files import InputFile, InputFiles
 
@@ -27,8 +30,14 @@ LISTED_FOR_S: Final = 0.2
 #: Bytes by which a file is known again.
 HEAD_BYTES: Final = 256
 
-#: What makes a path a pattern.
-_WILD: Final = frozenset("*?[")
+#: How often folders are looked at that may not be looked into.
+_CHECKED_FOR_S: Final = 10.0
+
+#: A file that is not whole is not looked at for so many times as long as that took.
+_PAUSE_PER_LOOK: Final = 9
+
+#: What a file was when it was looked at: which one, its size and when it was written.
+_Seen = tuple[int, int, int]
 
 #: How many bytes of a file, by its name, may be read, None if all.
 Limit = Callable[[str], int | None]
@@ -38,23 +47,34 @@ class FileSequence:
     """The files of one input of a job; names and patterns start from `folder`."""
 
     def __init__(
-        self, name: str, pattern: str, folder: Path, record: InputFiles, clock: Clock, limit: Limit
+        self,
+        name: str,
+        pattern: PathPattern,
+        folder: Path,
+        record: InputFiles,
+        opener: Opener,
+        clock: Clock,
+        limit: Limit,
     ) -> None:
         self._name, self._pattern, self._folder = name, pattern, folder
-        self._record, self._clock, self._limit = record, clock, limit
+        self._record, self._opener, self._clock, self._limit = record, opener, clock, limit
         self._saved = record.since(0)
         self._files = list(self._saved)
         self._changed_from: int | None = None
         self._listed: list[str] = []
-        self._listed_until_ns = 0
+        self._listed_until_ns = self._checked_until_ns = 0
+        #: Why the file that comes next cannot be begun yet, None if nothing is known against it.
+        self.waits_for: str | None = None
+        self._unfinished: tuple[str, _Seen, int] | None = None
+        self._looking_since_ns = 0
         self._known_to_be_files: set[str] = set()
         self._left_checked = False
-        self._open: tuple[int, LineFile] | None = None
+        self._open: tuple[int, OpenFile] | None = None
         self._asked = (-1, -1)
 
     # --- reading --------------------------------------------------------------------------------------
 
-    def file(self, number: int, at: int) -> LineFile | None:
+    def file(self, number: int, at: int) -> OpenFile | None:
         """Return a file to read from a position on; None if it is not there yet, or is gone and was read."""
         if self._open is not None and self._open[0] == number:
             return self._open[1]
@@ -62,7 +82,7 @@ class FileSequence:
             return None
         known = self._files[number]
         try:
-            opened = self._line_file(known.name)
+            opened = self._opened(known.name, known.size_bytes)
         except FileNotFoundError:
             if at >= known.size_bytes:
                 return None
@@ -72,8 +92,7 @@ class FileSequence:
                 + under_another_name("what is there now")
             ) from None
         self._keep_open(number, opened)
-        head = opened.bytes_at(0, min(len(known.head), opened.size_bytes()))
-        if not known.head.startswith(head):
+        if not known.head.startswith(opened.head(len(known.head))):
             raise self._replaced(known.name)
         return opened
 
@@ -92,17 +111,21 @@ class FileSequence:
             return cut, True
         if number + 1 < len(self._files):
             return known.size_bytes, True
-        return size_bytes, self._asked == (number, size_bytes)
+        whole = not self._open_now.grows or self._asked == (number, size_bytes)
+        return size_bytes, whole
 
     def begins_line(self, number: int, at: int) -> bool:
         """Tell whether a position in the open file is the first of a line."""
-        assert self._open is not None
-        return at in self._files[number].cuts or self._open[1].begins_line(at)
+        return at in self._files[number].cuts or self._open_now.begins_line(at)
 
     def size_bytes(self, number: int) -> int:
         """Return how much of the open file there is to read."""
+        return self._readable(self._open_now, self._files[number].name)
+
+    @property
+    def _open_now(self) -> OpenFile:
         assert self._open is not None
-        return self._readable(self._open[1], self._files[number].name)
+        return self._open[1]
 
     def later(self, number: int) -> bool:
         """Tell whether a file stands behind this one, so that what this one ends with is whole."""
@@ -158,19 +181,21 @@ class FileSequence:
 
         All files there are now are begun by that. Whoever asks has it that all that is in them is whole: a
         last line that no newline ends is a line, unless it goes on growing. Raises `UserError` where a single
-        file is asked for that is not there.
+        file is asked for that is not there, and for one that is not whole.
         """
         self._begin_all()
-        if not self._files and not is_pattern(self._pattern):
+        if self.waits_for is not None:
+            raise UserError(f"{self.waits_for}. It is read once it is whole: finish it, or move it away")
+        if not self._files and not self._pattern.is_pattern:
             raise UserError(
-                f"there is no file {self._whole_name(self._pattern)}. "
+                f"there is no file {self._whole_name(self._pattern.path)}. "
                 f"Check inputs.{self._name}.path, or make the file"
             )
         self._asked = (-1, -1)
         for number, known in reversed(list(enumerate(self._files))):
             with (
                 contextlib.suppress(FileNotFoundError),
-                contextlib.closing(self._line_file(known.name)) as file,
+                contextlib.closing(self._opened(known.name, known.size_bytes)) as file,
             ):
                 size_bytes = self._readable(file, known.name)
                 if self._asked[0] < 0:
@@ -190,7 +215,7 @@ class FileSequence:
         """Put all files there are on record."""
         while True:
             self._load()
-            self._listed_until_ns = 0
+            self._listed_until_ns, self._unfinished = 0, None
             self._list()
             if not self._files and not self._begun(0):
                 return
@@ -202,7 +227,10 @@ class FileSequence:
 
     def _size_on_disk(self, number: int) -> int:
         known = self._files[number]
-        with contextlib.suppress(FileNotFoundError), contextlib.closing(self._line_file(known.name)) as file:
+        with (
+            contextlib.suppress(FileNotFoundError),
+            contextlib.closing(self._opened(known.name, known.size_bytes)) as file,
+        ):
             return self._readable(file, known.name)
         return known.size_bytes
 
@@ -229,13 +257,35 @@ class FileSequence:
         """Open the file that comes next, and return what is on record of it."""
         for name in self._coming():
             try:
-                opened = self._line_file(name)
+                if self._is_unfinished(name):
+                    return None
+                self._looking_since_ns = self._clock.monotonic_ns()
+                seen = _seen(self._folder / name)
+                opened = self._opened(name)
             except FileNotFoundError:  # gone before it was begun
                 continue
+            except Unfinished as error:
+                self._wait_for(name, seen, error)
+                return None
+            self.waits_for = None
             self._keep_open(number, opened)
-            size_bytes = self._readable(opened, name)
-            return InputFile(name, opened.bytes_at(0, min(HEAD_BYTES, size_bytes)), size_bytes)
+            return InputFile(name, opened.head(HEAD_BYTES), self._readable(opened, name))
+        self.waits_for = None
         return None
+
+    def _is_unfinished(self, name: str) -> bool:
+        """Tell whether a file was found not to be whole, and is as it was or was just looked at."""
+        if self._unfinished is None or self._unfinished[0] != name:
+            return False
+        _, seen, again_ns = self._unfinished
+        return _seen(self._folder / name) == seen or self._clock.monotonic_ns() < again_ns
+
+    def _wait_for(self, name: str, seen: _Seen, error: Unfinished) -> None:
+        """Note that a file is not whole yet: to look takes a while, so it is done less often the longer."""
+        now_ns = self._clock.monotonic_ns()
+        again_ns = now_ns + _PAUSE_PER_LOOK * (now_ns - self._looking_since_ns)
+        self._unfinished = (name, seen, again_ns)
+        self.waits_for = str(error)
 
     def _change(self, number: int, file: InputFile) -> None:
         self._files[number:] = [file, *self._files[number + 1 :]]
@@ -251,18 +301,17 @@ class FileSequence:
         if self._open is not None and self._open[0] >= len(self._files):
             self.close()
 
-    def _keep_open(self, number: int, file: LineFile) -> None:
+    def _keep_open(self, number: int, file: OpenFile) -> None:
         self.close()
         self._open = (number, file)
 
-    def _line_file(self, name: str) -> LineFile:
-        return LineFile(self._folder / name, self._whole_name(name))
+    def _opened(self, name: str, known_size: int | None = None) -> OpenFile:
+        return self._opener.open(self._folder / name, self._whole_name(name), known_size)
 
-    def _readable(self, file: LineFile, name: str) -> int:
+    def _readable(self, file: OpenFile, name: str) -> int:
         """Return how much there is to read of a file: of one that a job writes, what is committed."""
-        limit = self._limit(name)
-        size_bytes = file.size_bytes()
-        return size_bytes if limit is None else min(limit, size_bytes)
+        limit = self._limit(name) if file.grows else None
+        return file.size() if limit is None else min(limit, file.size())
 
     def _whole_name(self, name: str) -> str:
         return str(self._folder / name)
@@ -270,19 +319,35 @@ class FileSequence:
     # --- what is there --------------------------------------------------------------------------------
 
     def _coming(self) -> list[str]:
-        """Return the names behind the last file that was begun, in order."""
+        """Return the names that come next, in order: those behind the last file begun, and late ones."""
         if not self._files:
             return self._listed
-        return self._listed[bisect_right(self._listed, self._files[-1].name) :]
+        if self._pattern.is_timed:
+            begun = {file.name for file in self._files}
+            return [name for name in self._listed if name not in begun]
+        last = self._files[-1].name
+        return self._listed[bisect_right(self._listed, last) :]
 
     def _list(self) -> None:
         """Look, now and then, which files there are, and whether those that were begun are as they were."""
         if self._clock.monotonic_ns() < self._listed_until_ns:
             return
-        self._listed = [name for name in matching(self._folder, self._pattern) if self._is_file(name)]
+        self._check_folders()
+        self._listed = [name for name in self._pattern.matching(self._folder) if self._is_file(name)]
         self._listed_until_ns = self._clock.monotonic_ns() + int(LISTED_FOR_S * 1e9)
         if not self._files:
             return
+        if not self._pattern.is_timed:
+            self._check_order()
+        if self._open is not None and not self._open[1].is_in_place():
+            raise self._replaced(self._files[self._open[0]].name)
+        # Of those left, only the last may still be held by its writer; a start looks at all.
+        for file in self._files[-2:-1] if self._left_checked else self._files[:-1]:
+            self._check_left(file)
+        self._left_checked = True
+
+    def _check_order(self) -> None:
+        """Raise `UserError` for a file that came too late for its place."""
         begun = {file.name for file in self._files}
         between = [name for name in self._listed if name < self._files[-1].name and name not in begun]
         if between:
@@ -291,12 +356,18 @@ class FileSequence:
                 f"{self._files[-1].name} has been begun. Rename it so that its name sorts behind that one, "
                 f"or move it away. {under_another_name('all files')}"
             )
-        if self._open is not None and not self._open[1].is_in_place():
-            raise self._replaced(self._files[self._open[0]].name)
-        # Of those left, only the last may still be held by its writer; a start looks at all.
-        for file in self._files[-2:-1] if self._left_checked else self._files[:-1]:
-            self._check_left(file)
-        self._left_checked = True
+
+    def _check_folders(self) -> None:
+        """Raise `UserError`, now and then, for a folder whose files would be missed without a word."""
+        if self._clock.monotonic_ns() < self._checked_until_ns:
+            return
+        closed = closed_folder(self._folder, self._pattern.glob)
+        if closed is not None:
+            raise UserError(
+                f"the folder {closed} may not be looked into, and inputs.{self._name}.path asks for files "
+                f"there. Let this user read it: `chmod u+rx {closed}`"
+            )
+        self._checked_until_ns = self._clock.monotonic_ns() + int(_CHECKED_FOR_S * 1e9)
 
     def _is_file(self, name: str) -> bool:
         if name not in self._known_to_be_files and not os.path.isdir(self._folder / name):
@@ -305,9 +376,11 @@ class FileSequence:
 
     def _check_left(self, known: InputFile) -> None:
         """Raise `UserError` if lines were added to a file after it was left; nobody would read them."""
-        with contextlib.suppress(FileNotFoundError), contextlib.closing(self._line_file(known.name)) as file:
+        if not self._opener.grows(known.name):
+            return
+        with contextlib.suppress(FileNotFoundError), contextlib.closing(self._opened(known.name)) as file:
             added_bytes = self._readable(file, known.name) - known.size_bytes
-            if added_bytes > 0 and file.behind_text(file.size_bytes()) > known.size_bytes:
+            if added_bytes > 0 and file.behind_text(file.size()) > known.size_bytes:
                 raise UserError(
                     f"{file.name} was read to its end, byte {known.size_bytes:,}, and left when a later file "
                     f"was there; {added_bytes:,} bytes were added since. Move them to a new file whose name "
@@ -322,17 +395,6 @@ class FileSequence:
         )
 
 
-def is_pattern(path: str) -> bool:
-    """Tell whether a path is a pattern."""
-    return not _WILD.isdisjoint(path)
-
-
-def matching(folder: Path, pattern: str) -> list[str]:
-    """Return the names that a path or pattern matches, in order; from `folder` if it is relative."""
-    names = sorted(glob.glob(pattern, root_dir=folder, recursive=True))
-    for name in names:
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise UserError(f"the name of {name!r} is not UTF-8: rename the file") from None
-    return names
+def _seen(path: Path) -> _Seen:
+    found = os.stat(path)
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -1,6 +1,7 @@
-"""Files as inputs: JSON lines of all files that a path or pattern matches, as one sequence with one offset.
+"""Files as inputs: what is in all files that a path or pattern matches, as one sequence with one offset.
 
-An offset is the number of a file and a byte in it (`file_sequence` says which file has which number). Blank
+An offset is the number of a file and a byte in it, or a row (`file_sequence` says which file has which
+number); in a compressed file it is a byte of what it unpacks to. Blank
 lines are no events. A line is an event once a newline ends it: a line that is being written is never read
 half. The last line of a file may stand without one; it is taken when a later file is there, or when the end
 is asked for, by `end`, so that a job which runs to the end has it. What is then added to that line is a line
@@ -10,11 +11,11 @@ of its own. Whoever starts at an end where a line is being written reads on behi
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -22,9 +23,15 @@ import numpy as np
 from headrace.clock import Clock, SystemClock
 from headrace.connect.file_ahead import ReadAhead, Window
 from headrace.connect.file_lines import Bodies, Piece
+from headrace.connect.file_opening import Opener, OpenFile
+from headrace.connect.file_patterns import PathPattern
 from headrace.connect.file_sequence import FileSequence, Limit
 from headrace.connect.source import Poll
 from headrace.errors import UserError
+from headrace.events.formats.compression import Compression
+from headrace.events.formats.csv_records import DELIMITERS
+from headrace.events.formats.decoded import Decoded
+from headrace.events.formats.decoders import Format
 from headrace.limits import MAX_INPUT_FILE_BYTES
 from headrace.local.input_files import InputFiles
 
@@ -45,14 +52,17 @@ _SMALL_BYTES: Final = 64 * 1024
 
 
 class FileSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="file", tag_field="kind"):
-    """``kind = "file"``: JSON lines in files; `path` starts from the project's folder.
+    """``kind = "file"``: events in files; `path` starts from the project's folder, and may be a pattern.
 
-    For an input it may be a pattern. For an output it is one file, to which each further instance adds one of
-    its own.
+    What is not set is told by the name of each file.
     """
 
     path: str | None = None
-    format: Literal["json"] = "json"
+    format: Format | None = None
+    compression: Compression | None = None
+    delimiter: str | None = None
+    date_format: str = "YYYY-MM-DD"
+    time_format: str = "HH"
 
     def __post_init__(self) -> None:
         if not self.path:
@@ -61,12 +71,26 @@ class FileSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=
             )
         if "\0" in self.path:
             raise ValueError("path holds a NUL, which no name can")
+        if self.delimiter is not None and self.delimiter not in DELIMITERS:
+            known = ", ".join(map(repr, DELIMITERS))
+            raise ValueError(f"delimiter: expected one of {known}, found {self.delimiter!r}")
+        _ = self.pattern
 
     @property
     def given_path(self) -> str:
         """The path, which there always is."""
         assert self.path is not None
         return self.path
+
+    @property
+    def pattern(self) -> PathPattern:
+        """The path as a pattern."""
+        return PathPattern(self.given_path, self.date_format, self.time_format)
+
+    @property
+    def opener(self) -> Opener:
+        """What opens the files."""
+        return Opener(self.format, self.compression, self.delimiter)
 
 
 @dataclass(slots=True)
@@ -80,6 +104,15 @@ class _Reading:
     numbers: list[int] = field(default_factory=list)
     events: int = 0
     size_bytes: int = 0
+    kind: tuple[Format, bytes, str] = ("json", b"", ",")
+
+    def takes(self, piece: Piece, file: OpenFile) -> bool:
+        """Tell whether a piece goes into one poll with what there is: the same columns of the same format."""
+        kind = (file.format, piece.header, file.delimiter)
+        if self.pieces and (kind != self.kind or piece.decoded is not None):
+            return False
+        self.kind = kind
+        return True
 
     def add(self, piece: Piece) -> None:
         self.at = piece.behind
@@ -88,6 +121,11 @@ class _Reading:
             self.numbers.append(self.number)
             self.events += piece.events
             self.size_bytes += len(piece.text) + 1
+
+    @property
+    def decoded(self) -> Decoded | None:
+        """The rows with types, which are alone in a poll."""
+        return self.pieces[0].decoded if self.pieces else None
 
 
 class FileSource:
@@ -109,7 +147,9 @@ class FileSource:
     ) -> None:
         self.place = settings.given_path
         self._input, self._identity = input_name, f"file:{folder / self.place}"
-        self._sequence = FileSequence(input_name, self.place, folder, record, clock, limit)
+        self._sequence = FileSequence(
+            input_name, settings.pattern, folder, record, settings.opener, clock, limit
+        )
         self._line_bytes = float(_FIRST_LINE_BYTES)
         self._nothing_to: tuple[int, _Reading] | None = None
         self._ahead = ReadAhead()
@@ -158,6 +198,11 @@ class FileSource:
                 self._read_ahead(reading, max_events, max_bytes)
             return self._poll(reading)
 
+    @property
+    def waits_for(self) -> str | None:
+        """Why a file that comes next cannot be read yet: it is not whole."""
+        return self._sequence.waits_for
+
     def close(self) -> None:
         """Close what is open."""
         self._ahead.close()
@@ -168,9 +213,11 @@ class FileSource:
         file = self._sequence.file(reading.number, reading.at)
         if file is not None:
             until, _ = self._sequence.bounds(reading.number, reading.at)
-            self._ahead.begin(file, self._window(reading.at, max_events, max_bytes), until)
+            self._ahead.begin(file, self._window(file, reading.at, max_events, max_bytes), until)
 
-    def _window(self, at: int, events: int, room_bytes: int) -> Window:
+    def _window(self, file: OpenFile, at: int, events: int, room_bytes: int) -> Window:
+        if file.of_rows:
+            return Window(at, events, max(room_bytes, 1))
         size_bytes = max(_SMALL_BYTES, int(events * self._line_bytes * _MARGIN))
         return Window(at, events, min(max(room_bytes, 1), size_bytes))
 
@@ -181,15 +228,23 @@ class FileSource:
             room = max_bytes - reading.size_bytes
             if reading.events and room < self._line_bytes * 2:
                 return
-            piece = self._piece(reading, wanted, room)
-            if piece is None:
+            found = self._piece(reading, wanted, room)
+            if found is None:
                 return
+            piece, file = found
             if piece.events:
-                self._line_bytes = (len(piece.text) + 1) / piece.events
+                if reading.events and piece.decoded is None and len(piece.text) > room:
+                    return
+                if not reading.takes(piece, file):
+                    return
+                if piece.decoded is None:
+                    self._line_bytes = (len(piece.text) + 1) / piece.events
             reading.add(piece)
+            if reading.decoded is not None:
+                return
 
-    def _piece(self, reading: _Reading, events: int, room_bytes: int) -> Piece | None:
-        """Return the next lines, of the next file if this one has no more; None if there are none yet."""
+    def _piece(self, reading: _Reading, events: int, room_bytes: int) -> tuple[Piece, OpenFile] | None:
+        """Return the next lines and their file, the next one if this has no more; None if there are none."""
         sequence = self._sequence
         while True:
             number, at = reading.number, reading.at
@@ -199,7 +254,7 @@ class FileSource:
                 read: Callable[..., Piece] = file.rest_of_line
                 ahead: Piece | None = None
                 if reading.is_checked or sequence.begins_line(number, at):
-                    window = self._window(at, events, room_bytes)
+                    window = self._window(file, at, events, room_bytes)
                     ahead = self._ahead.take(file, window, until)
                     read = partial(file.read, max_events=events, max_bytes=window.max_bytes)
                 piece = ahead or read(at, until, whole=whole)
@@ -210,28 +265,39 @@ class FileSource:
                     _check_size(file.name, piece.behind)
                     if not piece.ended:
                         sequence.cut(number, piece.behind)
-                    return piece
+                    return piece, file
             if not sequence.later(number) or not sequence.leave(number, at):
                 return None
             reading.number, reading.at, reading.is_checked = number + 1, 0, True
 
     def _poll(self, reading: _Reading) -> Poll:
-        bodies = Bodies.of(reading.pieces)
         offsets = np.concatenate(
             [
                 piece.starts + _offset(number, 0)
                 for number, piece in zip(reading.numbers, reading.pieces, strict=True)
             ]
         )
+        joined: bytes | None = None
+        bodies: Sequence[bytes] = reading.pieces[0].rows
+        if reading.decoded is None:
+            lines = Bodies.of(reading.pieces)
+            bodies, joined = lines, lines.text
+            if reading.kind[0] == "csv" and joined.count(b"\n") >= len(lines):
+                joined = None  # a record holds a newline
+        form, header, delimiter = reading.kind
         return Poll(
             self._input,
             bodies,
-            bodies.text,
+            joined,
             None,
             0,
             offsets.data,
             identity=self._identity,
             behind=_offset(reading.number, reading.at),
+            format=form,
+            header=header,
+            delimiter=delimiter,
+            decoded=reading.decoded,
         )
 
 

@@ -60,7 +60,9 @@ class Poll:
 
     @property
     def size_bytes(self) -> int:
-        """The size of all bodies."""
+        """The size of all bodies; of rows with their types what they take in memory."""
+        if self.decoded is not None:
+            return int(self.decoded.batch.frame.estimated_size())
         return sum(map(len, self.bodies)) if self.joined is None else len(self.joined)
 
     @property

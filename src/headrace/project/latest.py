@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from headrace.connect.file_lines import LineFile
-from headrace.connect.file_sequence import matching
+from headrace.connect.file_lines import Piece
+from headrace.connect.file_opening import Opener
+from headrace.connect.files import FileSettings
+from headrace.events.formats.csv import CsvDecoder
+from headrace.events.formats.json import encode_lines
 from headrace.limits import MAX_BATCH_BYTES
 from headrace.local.hub import Hub
 
@@ -41,29 +44,37 @@ def events_between(hub: Hub, starts: list[int], ends: list[int]) -> Iterator[Hub
             offset = found.next_offset
 
 
-def last_lines(folder: Path, pattern: str, count: int) -> list[bytes]:
-    """Return the last lines of the files that a path or pattern matches, in the order of reading.
+def last_lines(folder: Path, files: FileSettings, count: int) -> list[bytes]:
+    """Return the last events of files, in the order of reading, as they are or as lines of JSON.
 
     At most MAX_BATCH_BYTES of each file are looked at.
     """
     lines: list[bytes] = []
-    for name in reversed(matching(folder, pattern)):
+    for name in reversed(files.pattern.matching(folder)):
         if len(lines) >= count:
             break
         with contextlib.suppress(FileNotFoundError):
-            lines = _last_lines(folder / name, count - len(lines)) + lines
+            lines = _last_lines(folder / name, files.opener, count - len(lines)) + lines
     return lines
 
 
-def _last_lines(path: Path, count: int) -> list[bytes]:
-    with contextlib.closing(LineFile(path, str(path))) as file:
-        end = file.size_bytes()
+def _last_lines(path: Path, opener: Opener, count: int) -> list[bytes]:
+    with contextlib.closing(opener.open(path, str(path))) as file:
+        end = file.behind_text(file.size())
         at = max(0, end - MAX_BATCH_BYTES)
         if not file.begins_line(at):
             at = file.rest_of_line(at, end, whole=True).behind
         lines: list[bytes] = []
         while at < end:
-            piece = file.read(at, end, whole=True, max_events=end, max_bytes=end)
-            lines += piece.bodies
+            piece = file.read(at, end, whole=True, max_events=end, max_bytes=MAX_BATCH_BYTES)
+            found = piece.bodies if file.format == "json" else _as_json(piece, file.delimiter)
+            lines = [*lines, *found[-count:]][-count:]
             at = piece.behind
-        return lines[-count:]
+        return lines
+
+
+def _as_json(piece: Piece, delimiter: str) -> list[bytes]:
+    if not piece.events:
+        return []
+    decoded = CsvDecoder(piece.header, delimiter).decode(piece.bodies)
+    return encode_lines(decoded.batch).splitlines()
