@@ -1,9 +1,9 @@
-"""Files that appear whole: when they are closed, what they are called, and that each row is in one of them."""
+"""Files that appear whole: when they are closed, what they are called, and where each row is."""
 
 import gzip
 import json
 import os
-from datetime import UTC, datetime
+from datetime import datetime
 
 import polars as pl
 import pytest
@@ -272,7 +272,7 @@ def test_no_more_files_are_open_than_are_allowed_and_the_one_longest_without_row
 
 def test_rows_of_a_batch_that_go_to_too_many_files_stop_the_job(output, monkeypatch):
     monkeypatch.setattr("headrace.connect.whole_files.MAX_OUTPUT_FILES_OF_BATCH", 3)
-    with pytest.raises(UserError, match="the rows of one batch go to 4 files, more than 3. Choose columns"):
+    with pytest.raises(UserError, match=r"the rows of one batch go to 4 files, more than 3\. Choose columns"):
         output.sink("{n}/rows.jsonl").prepare(Rows(batch_of(numbers(0, 4)), pl.Series))
 
 
@@ -401,3 +401,71 @@ def test_rows_that_wait_and_are_gone_stop_the_job(output):
     os.truncate(next(PartRecord(output.namespace, "job", "instance-0", "rows").folder.iterdir()), 3)
     with pytest.raises(UserError, match="has only 3 bytes, and 8 were written and committed: rows are lost"):
         output.sink(max_rows=2)
+
+
+# --- files that need all rows at once ---------------------------------------------------------------------
+
+TYPED = [
+    {"n": 1, "f": 1.5, "t": "é", "b": True, "at": "2026-01-01", "r": {"x": [1]}, "none": None},
+    {"n": None, "f": None, "t": None, "b": None, "at": None, "r": None, "none": None},
+]
+
+
+@pytest.mark.parametrize("path", ["out.parquet", "out.avro"])
+def test_rows_of_several_commits_are_one_file_with_their_types(output, path):
+    if path.endswith("avro"):
+        pytest.importorskip("fastavro")
+    sink = output.sink(path)
+    output.write(sink, TYPED)
+    output.write(output.sink(path), [{"n": 7, "new": 1.25}])
+    sink.close()
+    sink = output.sink(path)
+    assert output.files() == []
+    output.settle(sink, ending=True)
+    whole = output.folder / f"out-00000001{path[3:]}"
+    read = pl.read_parquet(whole) if path.endswith("parquet") else pl.read_avro(whole)
+    assert read["n"].to_list() == [1, None, 7]
+    assert read["new"].to_list() == [None, None, 1.25]
+    assert read["r"].to_list() == ['{"x":[1]}', None, None]
+    assert read["t"].to_list() == ["é", None, None]
+    assert read.schema["n"] == pl.Int64
+
+
+@pytest.mark.parametrize("path", ["out.parquet", "out.avro"])
+def test_a_file_that_is_made_again_is_the_same(output, path):
+    if path.endswith("avro"):
+        pytest.importorskip("fastavro")
+    sink = output.sink(path, max_rows=2)
+    output.publish(sink, sink.stage(sink.prepare(Rows(batch_of(TYPED), pl.Series)).payload))
+    made = [output.sink(path, max_rows=2).settle().made[0].temporary.read_bytes() for _ in range(2)]
+    assert made[0] == made[1]
+
+
+def test_numbers_that_have_no_type_in_common_are_text_in_a_parquet_file(output):
+    sink = output.sink("out.parquet")
+    output.write(sink, [{"n": 2**53 + 1, "t": "a"}, {"n": 2, "t": None}])
+    output.write(sink, [{"n": 1.5}])
+    output.settle(sink, ending=True)
+    read = pl.read_parquet(output.folder / "out-00000001.parquet")
+    assert read["n"].to_list() == ["9007199254740993", "2", "1.5"]
+    assert read["t"].to_list() == ["a", None, None]
+
+
+def test_the_columns_of_the_query_are_in_each_file(output):
+    sink = output.sink("out.parquet", columns=("b", "a"), max_rows=1)
+    output.write(sink, [{"a": 1}, {"b": 2}])
+    for number in (1, 2):
+        assert pl.read_parquet(output.folder / f"out-0000000{number}.parquet").columns == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"path": None}, "path is missing"),
+        ({"path": "a.parquet.gz"}, "parquet files are compressed inside"),
+        ({"path": "a.csv", "delimiter": "xx"}, "delimiter: expected one of"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        FileOutputSettings(**settings)

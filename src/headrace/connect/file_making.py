@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO, Final, Literal
+from typing import BinaryIO, Final, Literal, Protocol
 
 import msgspec
 import polars as pl
@@ -16,9 +16,11 @@ import zstandard
 
 from headrace.connect.framed_rows import frame, frames
 from headrace.errors import Fatal
-from headrace.events.batch import HIDDEN, Batch, concat
+from headrace.events.batch import DTYPES, HIDDEN, Batch, Column, ValueType, concat
+from headrace.events.formats.avro_encode import AvroCodec, encode_avro
 from headrace.events.formats.csv import encode_csv
 from headrace.events.formats.json import encode_lines
+from headrace.events.formats.parquet import ParquetCompression, encode_parquet
 
 Format = Literal["json", "csv", "avro", "parquet"]
 Compression = Literal["none", "gzip", "zstd"]
@@ -26,13 +28,21 @@ Compression = Literal["none", "gzip", "zstd"]
 #: Formats that need all rows at once.
 WHOLE: Final = frozenset({"avro", "parquet"})
 
+_AVRO_CODECS: Final[dict[Compression, AvroCodec]] = {"none": "null", "gzip": "deflate", "zstd": "zstandard"}
+_PARQUET_CODECS: Final[dict[Compression, ParquetCompression]] = {
+    "none": "uncompressed",
+    "gzip": "gzip",
+    "zstd": "zstd",
+}
+
 _COPIED_BYTES: Final = 1024 * 1024
 
 
 class Making(msgspec.Struct, frozen=True, omit_defaults=True):
     """How rows become a file; kept with the rows, so that whoever makes the file makes the same.
 
-    `columns` are those of a CSV file, None while nothing says which; `path` is where all such files go.
+    `columns` are those that the query names, of a CSV file those of its header, None while nothing says
+    which. `path` is where all such files go.
     """
 
     format: Format = "json"
@@ -76,16 +86,13 @@ class Making(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def failures(self, batch: Batch) -> dict[int, str]:
         """Return the rows, by index, that a file of this format cannot hold, and why."""
-        match self.format:
-            case "csv":
-                return _unknown_columns(batch, self.columns or ())
-        return {}
+        return _unknown_columns(batch, self.columns or ()) if self.format == "csv" else {}
 
     def make(self, part: Path, size_bytes: int, target: BinaryIO) -> None:
         """Write the file that the first `size_bytes` of a part file come to."""
         with part.open("rb") as source:
             if self.format in WHOLE:
-                target.write(self._whole([batch for _, batch in frames(source, size_bytes)]))
+                target.write(self._whole(concat([batch for _, batch in frames(source, size_bytes)])))
                 return
             match self.compression:
                 case "gzip":  # no name and no time in it: the same rows are the same file
@@ -97,12 +104,24 @@ class Making(msgspec.Struct, frozen=True, omit_defaults=True):
                 case "none":
                     _copy(source, size_bytes, target)
 
-    def _whole(self, batches: Sequence[Batch]) -> bytes:
-        rows = concat(batches)
-        raise NotImplementedError
+    def _whole(self, rows: Batch) -> bytes:
+        columns = shown_columns(rows) if self.columns is None else self.columns
+        if self.format == "avro":
+            return encode_avro(rows, columns, _AVRO_CODECS[self.compression])
+        encoded, failures = encode_parquet(rows, columns, _PARQUET_CODECS[self.compression])
+        # Rows that were taken stay: numbers that have no type in common are text.
+        return (
+            encode_parquet(_numbers_as_text(rows), columns, _PARQUET_CODECS[self.compression])[0]
+            if failures
+            else encoded
+        )
 
 
-def _copy(source: BinaryIO, size_bytes: int, target: BinaryIO) -> None:
+class _Target(Protocol):
+    def write(self, data: bytes, /) -> object: ...
+
+
+def _copy(source: BinaryIO, size_bytes: int, target: _Target) -> None:
     left = size_bytes
     while left:
         chunk = source.read(min(left, _COPIED_BYTES))
@@ -133,3 +152,33 @@ def _unknown_columns(batch: Batch, columns: Sequence[str]) -> dict[int, str]:
             for row in batch.frame[name].is_not_null().arg_true():
                 failures.setdefault(row, why)
     return failures
+
+
+def _numbers_as_text(rows: Batch) -> Batch:
+    """Return rows whose columns of bigints and floats are text."""
+    mixed = [
+        column.physical(ValueType.FLOAT)
+        for column in rows.columns
+        if {ValueType.BIGINT, ValueType.FLOAT} <= set(column.planes)
+    ]
+    columns = tuple(
+        Column(column.name, (*column.planes, ValueType.TEXT), column.open)
+        if column.physical(ValueType.FLOAT) in mixed and ValueType.TEXT not in column.planes
+        else column
+        for column in rows.columns
+    )
+    texts = []
+    for column in columns:
+        if column.physical(ValueType.FLOAT) not in mixed:
+            continue
+        numbers = [
+            pl.col(column.physical(plane)).cast(pl.String) for plane in (ValueType.BIGINT, ValueType.FLOAT)
+        ]
+        text = column.physical(ValueType.TEXT)
+        known = [pl.col(text)] if text in rows.frame.columns else []
+        texts += [pl.coalesce(*known, *numbers).alias(text)]
+        texts += [
+            pl.lit(None, DTYPES[plane]).alias(column.physical(plane))
+            for plane in (ValueType.BIGINT, ValueType.FLOAT)
+        ]
+    return Batch(rows.frame.with_columns(texts), columns)

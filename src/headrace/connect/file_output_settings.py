@@ -25,6 +25,9 @@ MAX_MEGABYTES: Final = 64.0
 _FORMATS: Final[dict[str, Format]] = {".csv": "csv", ".avro": "avro", ".parquet": "parquet"}
 _COMPRESSIONS: Final[dict[str, Compression]] = {".gz": "gzip", ".zst": "zstd"}
 
+#: How formats that are compressed inside usually are; gzip stands for deflate.
+_COMPRESSED_INSIDE: Final[dict[Format, Compression]] = {"avro": "gzip", "parquet": "zstd"}
+
 _MEGABYTE: Final = 1_000_000
 
 
@@ -53,10 +56,10 @@ class FileOutputSettings(
         if self.delimiter not in DELIMITERS:
             known = ", ".join(map(repr, DELIMITERS))
             raise ValueError(f"delimiter: expected one of {known}, found {self.delimiter!r}")
-        if self.written_format in WHOLE and self.written_compression != "none":
+        if self.written_format in WHOLE and Path(self.path).suffix in _COMPRESSIONS:
             raise ValueError(
-                f"compression: {self.written_format} files are compressed inside. Leave it out, and any .gz "
-                "or .zst in the path"
+                f"path: {self.written_format} files are compressed inside, found {self.path!r}. Leave out "
+                "its last suffix"
             )
 
     @property
@@ -73,8 +76,9 @@ class FileOutputSettings(
 
     @property
     def written_compression(self) -> Compression:
-        """The compression, by the suffix of the path unless it is given."""
-        return self.compression or _COMPRESSIONS.get(Path(self.given_path).suffix, "none")
+        """The compression, unless it is given that of the format, or by the suffix of the path."""
+        usual = _COMPRESSED_INSIDE.get(self.written_format) or "none"
+        return self.compression or _COMPRESSIONS.get(Path(self.given_path).suffix, usual)
 
     @property
     def is_appended(self) -> bool:
@@ -117,12 +121,11 @@ def open_file_sink(
     """
     check_output_path(output, settings.given_path)
     path = instance_path(settings.given_path, instance)
-    is_csv = settings.written_format == "csv"
     making = Making(
         settings.written_format,
         settings.written_compression,
-        settings.delimiter if is_csv else ",",
-        columns if is_csv else None,
+        settings.delimiter,
+        None if settings.written_format == "json" else columns,
     )
     if settings.is_appended:
         return FileSink(StagedFile(namespace, job, line, output), folder, path, making)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from datetime import UTC
@@ -15,7 +16,7 @@ from headrace.events.formats.avro_blocks import avro_library
 from headrace.events.formats.json_encode import DATETIME_TEXT
 from headrace.events.formats.json_exact import NESTED
 
-AvroCodec = Literal["null", "deflate", "zstandard"]
+AvroCodec = Literal["null", "deflate"]
 
 #: The property of a field that keeps the column's own name where Avro allows no such name.
 NAME_PROPERTY: Final = "headrace.name"
@@ -39,7 +40,8 @@ def encode_avro(batch: Batch, columns: Sequence[str], codec: AvroCodec = "deflat
     Every field is nullable; one of several types is a union of them. Records and arrays are text that holds
     their JSON. Datetimes are timestamp-micros, but in a union with bigint, which Avro does not tell apart
     from them, ISO 8601 text. Where Avro has no such name as a column's, other letters become ``_`` and the
-    field keeps the name as its property `headrace.name`. Raises UserError without the extra `avro`.
+    field keeps the name as its property `headrace.name`. The same rows are the same bytes.
+    Raises UserError without the extra `avro`.
     """
     library = avro_library()
     fields: list[dict[str, Any]] = []
@@ -53,7 +55,10 @@ def encode_avro(batch: Batch, columns: Sequence[str], codec: AvroCodec = "deflat
     names = list(held)
     rows = (dict(zip(names, row, strict=True)) for row in zip(*held.values(), strict=True))
     written = BytesIO()
-    library.writer(written, schema, rows if held else ({} for _ in range(batch.height)), codec=codec)
+    # Between blocks stands a marker; not one by chance, so that the same rows are the same file.
+    marker = hashlib.sha256(repr((fields, batch.height)).encode()).digest()[:16]
+    rows = rows if held else ({} for _ in range(batch.height))
+    library.writer(written, schema, rows, codec=codec, sync_marker=marker)
     return written.getvalue()
 
 
