@@ -41,6 +41,11 @@ def add(verbs: Any) -> None:
         metavar="PORT",
         help="serve GET /metrics and GET /status on the loopback while the jobs run (0: a free port)",
     )
+    parser.add_argument(
+        "--log",
+        choices=("text", "json"),
+        help="write a line for each thing of note to standard error (default: HEADRACE_LOG, else warnings)",
+    )
     parser.add_argument("--instance", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--stage", metavar="INPUT", help=argparse.SUPPRESS)
     parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
@@ -72,4 +77,5 @@ def _first_instance(arguments: argparse.Namespace) -> list[str]:
     """Return the command of the first instance of the first job, which has no name if none was given."""
     command = [sys.executable, "-m", "headrace.cli", "run", "--project", arguments.project]
     command += ["--parent", str(os.getpid()), *arguments.jobs[:1]]
+    command += ["--log", arguments.log] if arguments.log else []
     return [*command, "--instance", "0", "--ahead"]

@@ -9,6 +9,7 @@ import os
 import signal
 from pathlib import Path
 
+from headrace.cli.logs import begin_log
 from headrace.cli.main import complain, of_system, unexpected
 from headrace.cli.options import chosen_jobs
 from headrace.engine.ahead import may_run
@@ -22,6 +23,7 @@ from headrace.project.opening import opened_job
 
 def run_instance(arguments: argparse.Namespace) -> int:
     """Run one instance, no longer than its parent lives: nobody could end it or start it again."""
+    begin_log(arguments.log)
     if arguments.ahead and not may_run():
         return 0
     project = Project.load(Path(arguments.project))

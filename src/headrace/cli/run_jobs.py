@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from headrace.cli.logs import begin_log
 from headrace.cli.main import complain
 from headrace.cli.options import chosen_jobs
 from headrace.engine.ahead import Ahead
@@ -27,6 +28,7 @@ _TOLD: Final = {"events_in", "rows_out", "dead"}
 
 def run_jobs(arguments: argparse.Namespace, ahead: Ahead) -> int:
     """Run the jobs until they end or are stopped; `ahead` is the first instance of the first one."""
+    begin_log(arguments.log)
     project = Project.load(Path(arguments.project))
     jobs = chosen_jobs(project, arguments)
     with run_of(project, jobs, until_end=arguments.until_end, say=complain, ahead=ahead) as running:

@@ -14,7 +14,6 @@ Where an input is to be repartitioned a job of its own does that, the first stag
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final
@@ -24,9 +23,11 @@ from headrace.connect.sink import LocalSink, Prepared, RemoteSink
 from headrace.connect.source import CompetingSource, OrderedSource, Poll
 from headrace.engine.arrivals import NOTHING, Arranger, Arrivals, add_tally
 from headrace.engine.bad_input import BadShare
+from headrace.engine.counting import count_inputs
 from headrace.engine.delivery import Delivery, Manner
 from headrace.engine.health import COMMITTED
 from headrace.engine.intake import Intake
+from headrace.engine.journal import Journal
 from headrace.engine.letters import KILLER, Part, dead_letters, where_it_stopped
 from headrace.engine.open_job import OpenJob, instance_name
 from headrace.engine.pace import Pace, Ticking
@@ -96,6 +97,7 @@ class Instance:
         manner = Manner(self._tend, say, self._clock)
         self._delivery = Delivery(self._progress, namespace, job.name, self._name, remote, manner)
         self._pace = Pace(self._clock)
+        self._journal = Journal(job.name, instance)
         self.clocks = StageClocks(self._clock, self._sizes)
         self._intake = Intake(self._tasks, self._competing, self._arranger, self.clocks, self._clock)
         self._ticking = Ticking(self._clock)
@@ -128,6 +130,7 @@ class Instance:
             else:
                 self._stateful.check_start()
             self._from_us = self._progress.start_us(self._job.whole)
+            self._journal.started(self._job, self._instances)
             for source in self._competing:
                 source.reclaim()
             self._staging.resume(self._ownership)
@@ -151,6 +154,7 @@ class Instance:
         finally:
             with contextlib.suppress(HeadraceError, OSError):  # what is wrong is told by who raised it
                 self._beat(Condition("ended", self._clock.now_us(), ended))
+            self._journal.ended(ended, self.clocks.events_in, self.clocks.rows_out)
             self._intake.close(blameless=blameless)
             self._tasks.release(died=died)
             if self._stateful is not None:
@@ -188,6 +192,7 @@ class Instance:
             # At the end whoever has a task finishes it: the one it belongs to may have ended already.
             if giving and not self._intake.pending and not (ending and self._at_end()):
                 self._give_back()
+                self._journal.owns(self._owned_tasks())
                 giving = False
             if self._ticking.due:
                 self._tick()
@@ -223,6 +228,13 @@ class Instance:
             if self._passing is not None:
                 self._passing.hold(stateful.owned)
             self._tasks.acquire(lambda _, place: stateful.owns(place))
+        self._journal.owns(self._owned_tasks())
+
+    def _owned_tasks(self) -> dict[str, bool]:
+        """Return the names of our tasks, and whether each goes on with what it kept."""
+        if self._stateful is None:
+            return dict.fromkeys((task.name for task in self._tasks.owned), False)
+        return {task.name: task.restored for task in self._stateful.owned}
 
     def _gives(self) -> bool:
         """Tell whether we have tasks that are another instance's."""
@@ -350,7 +362,14 @@ class Instance:
             results = run()
         except RowError as error:
             raise DataError(f"{error}\n{where_it_stopped(arrivals, error.origin)}") from None
-        self.clocks.move("query", "score", results.score_ns, results.score_calls, results.score_rows)
+        self.clocks.move(
+            "query",
+            "score",
+            results.score_ns,
+            results.score_calls,
+            results.score_rows,
+            results.score_cpu_ns,
+        )
         self.clocks.work["query"].rows_out += sum(batch.height for batch in results.outputs.values())
         return results
 
@@ -449,8 +468,10 @@ class Instance:
         self.clocks.events_in += arrivals.events
         self.clocks.rows_out += rows_out
         self.clocks.dead += dead
+        if dead:
+            self._journal.began("dead_letters", "dead letters are kept from now on", dead=dead)
         self.clocks.epochs += 1
-        self._count_inputs(arrivals)
+        count_inputs(self.clocks, self._journal, arrivals)
         # Of a job in two stages each event is read by the first, and each row written by the second.
         read = sum(len(poll.bodies) for poll in arrivals.polls if poll.packed is None)
         written = 0 if self._passing is not None else rows_out
@@ -458,15 +479,6 @@ class Instance:
         if dropped := len(arrivals.rejected) - len(self._job.bad.kept(arrivals)):
             counts["dropped"] = dropped
         self._progress.count(tx, self._job.whole, counts)
-
-    def _count_inputs(self, arrivals: Arrivals) -> None:
-        for poll in arrivals.polls:
-            self.clocks.read(poll.input, events=poll.events)
-        rejected = Counter(arrivals.place(reject.origin)[0].input for reject in arrivals.rejected)
-        for name, number in rejected.items():
-            self.clocks.read(name, rejected=number)
-        for name, tally in arrivals.tallies.items():
-            self.clocks.read(name, **tally._asdict())
 
     def _sizes(self) -> dict[str, float]:
         kept = {} if self._stateful is None else {"state_rows": sum(t.rows for t in self._stateful.owned)}

@@ -97,6 +97,8 @@ class StatefulTask:
         self._whole: dict[str, bytes] | None = None
         self._committed = True
         self._finished = False
+        #: Whether it goes on with what it kept before.
+        self.restored = False
         #: How many rows were kept when the state was last looked at, now and then.
         self.rows = 0
         #: Where packs were read up to, by epoch, of which no saved state knows yet; and those that one knows.
@@ -145,6 +147,7 @@ class StatefulTask:
             self.timeline.restore(saved.parts)
         except UserError as error:
             raise _with_advice(self._job, error) from None
+        self.restored = True
         self._saved_epoch = saved.epoch
         arranger.number_from(self.timeline.next_number)
         behind = [epoch for epoch in epochs if epoch.number > saved.epoch]
