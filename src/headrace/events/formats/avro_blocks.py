@@ -49,6 +49,7 @@ class Blocks:
         self._file, self._name = file, name
         self._library = avro_library()
         try:
+            file.seek(0)
             reader = self._library.reader(file)
             self.schema: Any = reader.writer_schema
             self._codec = str(reader.codec)

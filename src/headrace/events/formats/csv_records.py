@@ -49,7 +49,7 @@ def record_ends(text: bytes) -> Positions:
 def header_names(header: bytes, delimiter: str) -> list[str]:
     """Return the names in the first record of a CSV; raises DataError for names that are no columns."""
     try:
-        fields = fields_of(header.removeprefix(BOM), delimiter)
+        fields = fields_of(header.removeprefix(BOM).removesuffix(b"\n"), delimiter)
     except BadEvent as error:
         raise DataError(f"the header of the CSV cannot be read: {error}") from None
     seen: set[str] = set()
@@ -65,10 +65,10 @@ def header_names(header: bytes, delimiter: str) -> list[str]:
 def fields_of(record: bytes, delimiter: str) -> list[str | None]:
     """Return the fields of one record, None for an empty one without quotes; raises BadEvent.
 
-    The line break that ends a record may be there or not.
+    The newline that ends a record is not part of it; a return before that may be.
     """
     try:
-        text = without_break(record).decode()
+        text = record.removesuffix(b"\r").decode()
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         raise BadEvent(f"not UTF-8: byte 0x{byte:02x} at byte {error.start}") from None

@@ -15,7 +15,7 @@ from headrace.events.formats.decoded import Decoded
 from headrace.events.formats.json_encode import DATETIME_TEXT, encode_rows
 from headrace.events.formats.json_exact import NESTED, check_size
 from headrace.events.formats.rows_file import decode_files, open_file
-from headrace.events.formats.typed_frame import decode_frame, row_text
+from headrace.events.formats.typed_frame import decode_frame, frame_row_text
 
 ParquetCompression = Literal["zstd", "snappy", "gzip", "lz4", "uncompressed"]
 
@@ -44,7 +44,7 @@ class ParquetRows:
         frame = self._frame(row, 1)
         decoded = decode_frame(frame)
         if decoded.rejects:
-            return row_text(frame.to_dicts()[0])
+            return frame_row_text(frame)
         return str(encode_rows(decoded.batch)[0]).encode()
 
     def close(self) -> None:

@@ -109,12 +109,10 @@ def _one_by_one(values: pl.Series, reasons: dict[int, str]) -> tuple[ValueType, 
         texts = wrapped.str.strip_prefix('{"v":').str.strip_suffix("}")
         return type_, texts.set(values.is_null(), None)
     held: list[Any] = [None] * len(values)
-    for row, value in enumerate(values.to_list()):
-        if value is None:
-            continue
+    for row in values.is_not_null().arg_true().to_list():
         try:
-            held[row] = typed_value(_exact(value))[1]
-        except NoCounterpartError as error:
+            held[row] = typed_value(_exact(values[row]))[1]
+        except (NoCounterpartError, ValueError, OverflowError) as error:  # Python has no year 10,000
             reasons.setdefault(row, f"in '{values.name}': {error}")
     return type_, pl.Series(held, dtype=DTYPES[type_])
 
@@ -140,7 +138,18 @@ def _exact(value: Any) -> Any:
         return float_of(value)
     if isinstance(value, dict):
         return {key: _exact(item) for key, item in value.items()}
-    return [_exact(item) for item in value] if isinstance(value, list) else value
+    return [_exact(item) for item in value] if isinstance(value, list | pl.Series) else value
+
+
+def frame_row_text(frame: pl.DataFrame) -> bytes:
+    """Return the one row of a frame as JSON whatever is in it."""
+    row: dict[str, Any] = {}
+    for values in frame.get_columns():
+        try:
+            row[values.name] = values.to_list()[0]
+        except (ValueError, OverflowError):  # Python has no year 10,000
+            row[values.name] = str(values.to_physical().to_list()[0])
+    return row_text(row)
 
 
 def row_text(row: dict[str, Any]) -> bytes:
