@@ -1,19 +1,30 @@
 """The harnesses of the connectors that come with Headrace."""
 
+import contextlib
+import gzip
 import json
 import threading
+from pathlib import Path
 
+import apsw
 import msgspec
 
 from headrace.clock import ManualClock
+from headrace.connect.callable import CallableSink
 from headrace.connect.console import ConsoleSink
 from headrace.connect.exchange import EXCHANGE, ExchangeSource, content_of, open_exchange, pack
 from headrace.connect.file_output import FileSink
+from headrace.connect.file_output_settings import FileOutputSettings, open_file_sink
 from headrace.connect.files import FileSettings, FileSource
 from headrace.connect.hub import HubSink, HubSource
 from headrace.connect.queue import QueueSink, QueueSource
+from headrace.connect.sqlite import SqliteSettings, sqlite_sink
 from headrace.connect.table import TableSettings, TableSink
+from headrace.connect.topic import Subscription, Topic, TopicSink
 from headrace.connect.webhook import WebhookSettings, WebhookSink
+from headrace.errors import DataError
+from headrace.events.formats.decoders import decoder_of
+from headrace.events.formats.json import rows
 from headrace.local.dead_letters import DeadLetters
 from headrace.local.hub import Hub
 from headrace.local.input_files import InputFiles
@@ -102,13 +113,38 @@ class FilesIn(OrderedHarness):
         self.publish_raw(partition, json_bodies(events))
 
     def publish_raw(self, partition, bodies):
-        with (self.folder / f"in/{self.published // self.per_file:03}.jsonl").open("ab") as file:
-            file.writelines(body + b"\n" for body in bodies)
+        self._append("jsonl", b"".join(body + b"\n" for body in bodies))
+
+    def _append(self, ending, content, header=b""):
+        with (self.folder / f"in/{self.published // self.per_file:03}.{ending}").open("ab") as file:
+            file.write(content if file.tell() else header + content)
         self.published += 1
         self.clock.sleep(60)  # names are looked for now and then
 
     def close(self):
         self.namespace.close()
+
+
+class CsvIn(FilesIn):
+    """Files of CSV, each with the same header."""
+
+    settings = FileSettings(path="in/*.csv")
+    raw = ()
+
+    def publish(self, partition, events):
+        lines = [f'{event["n"]},"{event["text"].replace(chr(34), chr(34) * 2)}"\n' for event in events]
+        self._append("csv", "".join(lines).encode(), header=b"n,text\n")
+
+
+class GzipIn(FilesIn):
+    """Files of JSON lines, each packed whole."""
+
+    settings = FileSettings(path="in/*.jsonl.gz")
+    raw = ()
+    per_file = 1
+
+    def publish(self, partition, events):
+        self._append("jsonl.gz", gzip.compress(b"".join(body + b"\n" for body in json_bodies(events))))
 
 
 class QueueIn(CompetingHarness):
@@ -169,6 +205,9 @@ class QueueOut(_InNamespace, CommitHarness):
             ]
 
 
+#: What the header of a CSV file is made of, which the query would know.
+COLUMNS = {"rows.csv": ("n", "flag", "whole", "real", "text", "moment", "record", "list", "mixed")}
+
 #: Without the key of its row.
 KEYLESS = {"n": None}
 
@@ -212,6 +251,152 @@ class FileOut(_InNamespace, CommitHarness):
 
     def read(self):
         return [json.loads(line) for line in (self.folder / "rows.jsonl").read_bytes().splitlines()]
+
+
+class FilesOut(_InNamespace, CommitHarness):
+    """Files by the settings of an output, read by an input; the ending of `path` says the format."""
+
+    path = "rows.csv"
+
+    def open(self):
+        settings = FileOutputSettings(path=self.path)
+        where = {"job": "job", "output": "rows", "instance": 0, "line": "instance-0"}
+        return open_file_sink(self.namespace, self.folder, settings, COLUMNS.get(self.path), **where)
+
+    def read(self):
+        settings = FileSettings(path=f"rows*{''.join(Path(self.path).suffixes)}")
+        record = InputFiles(self.namespace, "reading", "rows")
+        found, offset = [], 0
+        with contextlib.closing(
+            FileSource("rows", settings, self.folder, record, clock=self.clock)
+        ) as source:
+            source.end(0)
+            while poll := source.poll(0, offset, 10_000, 1 << 26):
+                decoded = poll.decoded or decoder_of(poll.format, poll.header).decode(
+                    poll.bodies, poll.joined
+                )
+                found += rows(decoded.batch)
+                offset = poll.next_offset
+        return found
+
+
+class PackedOut(FilesOut):
+    path = "rows.jsonl.gz"
+
+
+class TypedFilesOut(FilesOut):
+    """A column has one type: what is nested is JSON, and values of several types are text."""
+
+    path = "rows.parquet"
+
+    def read(self):
+        return [{column: _unnested(column, value) for column, value in row.items()} for row in super().read()]
+
+    def expected(self, column, value):
+        return as_text(value) if column == "mixed" else value
+
+
+class AvroOut(TypedFilesOut):
+    """A column may have several types, but what is nested is JSON."""
+
+    path = "rows.avro"
+
+    def expected(self, column, value):
+        return value
+
+
+class CsvOut(FilesOut):
+    """CSV has no types: all is text, and what is nested is JSON."""
+
+    def read(self):
+        return [
+            {c: v if v is None or c in {"text", "moment", "mixed"} else json.loads(v) for c, v in row.items()}
+            for row in super().read()
+        ]
+
+    def expected(self, column, value):
+        return as_text(value) if column == "mixed" else value
+
+
+def as_text(value):
+    """A value of a column of several types, where a target has one type for them: text."""
+    return value if value is None or isinstance(value, str) else json.dumps(value)
+
+
+def _unnested(column, value):
+    return json.loads(value) if column in {"record", "list"} and value is not None else value
+
+
+class SqliteOut(RemoteHarness):
+    """Booleans are 0 and 1, what is nested is JSON, and values of several types are text."""
+
+    def __init__(self, folder):
+        self.folder, self.clock = folder, ManualClock()
+
+    def open(self):
+        return sqlite_sink("rows", SqliteSettings(path="rows.db"), self.folder, "project")
+
+    def read(self):
+        if not (self.folder / "rows.db").exists():
+            return []
+        with contextlib.closing(apsw.Connection(str(self.folder / "rows.db"))) as connection:
+            found = connection.execute("SELECT * FROM rows")
+            names = [name for name, *_ in found.getdescription()]
+            return [{c: _unnested(c, v) for c, v in zip(names, row, strict=True)} for row in found]
+
+    def expected(self, column, value):
+        value = int(value) if isinstance(value, bool) else value
+        return as_text(value) if column == "mixed" else value
+
+    def close(self):
+        pass
+
+
+class PythonOut(RemoteHarness):
+    """A function that keeps delivery ids, as one must that is not to do things twice."""
+
+    breaks = True
+
+    def __init__(self, folder):
+        self.clock, self.taken, self.mood = ManualClock(), {}, "well"
+
+    def open(self):
+        return CallableSink("rows", self._take, "project")
+
+    def _take(self, rows, *, delivery_id):
+        if self.mood == "gone":
+            raise ConnectionError("nobody answers")
+        if self.mood == "refused":
+            raise DataError("never")
+        self.taken.setdefault(delivery_id, rows)
+        if self.mood == "lost":
+            raise ConnectionError("no answer came")
+
+    def read(self):
+        return [row for rows in self.taken.values() for row in rows]
+
+    def cut(self):
+        self.mood = "gone"
+
+    def lose_answers(self):
+        self.mood = "lost"
+
+    def refuse(self):
+        self.mood = "refused"
+
+    def heal(self):
+        self.mood = "well"
+
+    def close(self):
+        pass
+
+
+class TopicOut(QueueOut):
+    """One subscription of a topic, beside one whose filter takes nothing."""
+
+    def open(self):
+        taken = [Subscription("all"), Subscription("none", {"n": "no number"})]
+        return TopicSink(Topic(self.namespace, "rows", taken))
 
 
 class ConsoleOut(RemoteHarness):

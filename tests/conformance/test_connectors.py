@@ -37,6 +37,14 @@ class TestFileSource(OrderedSourceSuite):
     harness = harness_of(harnesses.FilesIn)
 
 
+class TestCsvSource(OrderedSourceSuite):
+    harness = harness_of(harnesses.CsvIn)
+
+
+class TestGzipSource(OrderedSourceSuite):
+    harness = harness_of(harnesses.GzipIn)
+
+
 class TestQueueSource(CompetingSourceSuite):
     harness = harness_of(harnesses.QueueIn)
 
@@ -49,8 +57,36 @@ class TestTableSink(LocalSinkSuite):
     harness = harness_of(harnesses.TableOut)
 
 
+class TestTopicSink(LocalSinkSuite):
+    harness = harness_of(harnesses.TopicOut)
+
+
 class TestFileSink(StagedSinkSuite):
     harness = harness_of(harnesses.FileOut)
+
+
+class TestPackedFileSink(StagedSinkSuite):
+    harness = harness_of(harnesses.PackedOut)
+
+
+class TestParquetFileSink(StagedSinkSuite):
+    harness = harness_of(harnesses.TypedFilesOut)
+
+
+class TestAvroFileSink(StagedSinkSuite):
+    harness = harness_of(harnesses.AvroOut)
+
+
+class TestCsvFileSink(StagedSinkSuite):
+    harness = harness_of(harnesses.CsvOut)
+
+
+class TestSqliteSink(RemoteSinkSuite):
+    harness = harness_of(harnesses.SqliteOut)
+
+
+class TestPythonSink(RemoteSinkSuite):
+    harness = harness_of(harnesses.PythonOut)
 
 
 class TestHubSink(RemoteSinkSuite):
