@@ -8,7 +8,14 @@ import pytest
 
 from headrace.connect.retry import NotNow, Patience
 from headrace.connect.sink import Refused
-from headrace.engine.delivery import FIRST_WAIT_S, LONGEST_WAIT_S, LONGEST_WISH_S, Delivery, Manner
+from headrace.engine.delivery import (
+    FIRST_WAIT_S,
+    LONGEST_WAIT_S,
+    LONGEST_WISH_S,
+    RESUMED_BLOCKS,
+    Delivery,
+    Manner,
+)
 from headrace.errors import Transient
 from headrace.local.dead_letters import DeadLetters
 from headrace.local.progress import Progress
@@ -131,6 +138,13 @@ def test_an_instance_that_is_to_end_ends_with_its_rows_kept_and_the_next_one_del
     assert (bench.targets["hook"].rows, bench.pending()) == ([1, 2], 0)
 
 
+def test_all_blocks_of_an_earlier_process_are_delivered_in_their_order(bench):
+    for number in range(3 * RESUMED_BLOCKS + 1):
+        bench.commit(number)
+    bench.outbox = bench.opened()
+    assert (bench.targets["hook"].rows, bench.pending()) == (list(range(3 * RESUMED_BLOCKS + 1)), 0)
+
+
 def test_an_output_that_waits_holds_back_no_other(bench):
     bench.targets["hook"].moods = [Transient("down")] * 50
     bench.ends_at = 2
@@ -210,6 +224,15 @@ def test_after_the_tries_or_seconds_of_its_settings_an_output_is_given_up_until_
     assert reasons[0] == "refused before"
     assert reasons[1] == "output 'hook': down, after 3 tries"
     assert (target.rows, bench.pending()) == ([4], 0)
+
+
+def test_an_outbox_that_does_not_wait_raises_and_keeps_what_it_has(bench):
+    bench.targets["hook"].moods = [Transient("down")]
+    bench.commit(1)
+    plain = Delivery(bench.progress, bench.namespace, "job", "instance-2", bench.targets)
+    with pytest.raises(Transient, match="down"):
+        plain.resume()
+    assert bench.pending() == 1
 
 
 def test_without_dead_letters_a_target_is_never_given_up():

@@ -39,6 +39,9 @@ TEND_EVERY_S: Final = 0.25
 #: Told to the user once a wait gets this long: a target that is restarted is nothing of note.
 WORTH_TELLING_S: Final = 1.0
 
+#: Blocks of an earlier process in memory at once: there are many where dead letters were put back.
+RESUMED_BLOCKS: Final = 16
+
 #: Places of rows within a block, in a dead letter's position.
 _ROW_BITS: Final = 24
 
@@ -88,7 +91,7 @@ class _Outage:
 
 
 class Delivery:
-    """The outbox of one instance of a job."""
+    """The outbox of one instance of a job. Without a `manner` of waiting it raises what targets raise."""
 
     def __init__(
         self,
@@ -101,7 +104,7 @@ class Delivery:
     ) -> None:
         self._progress, self._namespace = progress, namespace
         self._job, self._line, self._sinks = job, line, sinks
-        self._manner = manner or Manner()
+        self._manner, self._waits = manner or Manner(), manner is not None
         self._letters = DeadLetters(namespace)
         self._waiting: list[OutboxBlock] = []
         self._delivered: list[int] = []
@@ -116,9 +119,12 @@ class Delivery:
         """
         self._guard = guard
         self._sequence = self._progress.last_sequence(self._job, self._line)
-        self._waiting = self._progress.pending_outbox(self._job, self._line)
-        self.deliver()
-        self.forget()
+        while not self._waiting:  # else the instance is to end, and the next one delivers the rest
+            self._waiting = self._progress.pending_outbox(self._job, self._line, RESUMED_BLOCKS)
+            if not self._waiting:
+                return
+            self.deliver()
+            self.forget()
 
     def of_line(self, line: str) -> Delivery:
         """Return the outbox of another instance, for the same outputs."""
@@ -153,12 +159,16 @@ class Delivery:
 
     def sent(self, blocks: int) -> None:
         """Take note that the first so many blocks that waited have been delivered."""
-        crash_point("job.deliver.after_send")
-        self._delivered += [block.id for block in self._waiting[:blocks]]
-        del self._waiting[:blocks]
+        self._leave(self._waiting[:blocks])
 
     def _producer(self, block: OutboxBlock) -> str:
         return f"job:{self._job}:{block.output}:{self._line}"
+
+    def _leave(self, delivered: Sequence[OutboxBlock]) -> None:
+        crash_point("job.deliver.after_send")
+        ids = [block.id for block in delivered]
+        self._delivered += ids
+        self._waiting = [block for block in self._waiting if block.id not in ids]
 
     @property
     def kept(self) -> str:
@@ -195,6 +205,8 @@ class Delivery:
                 if not refused.rest_delivered:
                     return
             except Transient as error:
+                if not self._waits:
+                    raise
                 outage = self._failed(output, error)
                 if not self._given_up(patience, outage):
                     return
@@ -211,9 +223,7 @@ class Delivery:
         return self._sinks[output]
 
     def _delivered_one(self, block: OutboxBlock) -> None:
-        crash_point("job.deliver.after_send")
-        self._delivered.append(block.id)
-        self._waiting.remove(block)
+        self._leave([block])
         outage = self._outages.pop(block.output, None)
         if outage is not None and outage.told:
             lasted_s = (self._manner.clock.monotonic_ns() - outage.since_ns) / 1e9

@@ -324,12 +324,13 @@ class Progress:
             ).get
         return found or 0
 
-    def pending_outbox(self, job: str, line: str) -> list[OutboxBlock]:
-        """Return the blocks of a line that are still to be delivered, in order."""
+    def pending_outbox(self, job: str, line: str, limit: int = -1) -> list[OutboxBlock]:
+        """Return the blocks of a line that are still to be delivered, in order, the first `limit` of them."""
         with self._namespace.reading() as connection:
             rows = connection.execute(
-                "SELECT id, output, sequence, block FROM outbox WHERE job = ? AND line = ? ORDER BY sequence",
-                (job, line),
+                "SELECT id, output, sequence, block FROM outbox WHERE job = ? AND line = ? "
+                "ORDER BY sequence LIMIT ?",
+                (job, line, limit),
             )
             return list(map(OutboxBlock._make, rows))
 
