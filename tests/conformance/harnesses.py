@@ -2,12 +2,14 @@
 
 import contextlib
 import gzip
+import io
 import json
 import threading
 from pathlib import Path
 
 import apsw
 import msgspec
+import polars as pl
 
 from headrace.clock import ManualClock
 from headrace.connect.callable import CallableSink
@@ -17,6 +19,7 @@ from headrace.connect.file_output import FileSink
 from headrace.connect.file_output_settings import FileOutputSettings, open_file_sink
 from headrace.connect.files import FileSettings, FileSource
 from headrace.connect.hub import HubSink, HubSource
+from headrace.connect.postgresql import PostgresqlSettings, postgresql_sink
 from headrace.connect.queue import QueueSink, QueueSource
 from headrace.connect.sqlite import SqliteSettings, sqlite_sink
 from headrace.connect.table import TableSettings, TableSink
@@ -145,6 +148,32 @@ class GzipIn(FilesIn):
 
     def publish(self, partition, events):
         self._append("jsonl.gz", gzip.compress(b"".join(body + b"\n" for body in json_bodies(events))))
+
+
+class ParquetIn(FilesIn):
+    """Files of Parquet, whose rows come with their types; a body is what a row is as JSON."""
+
+    settings = FileSettings(path="in/*.parquet")
+    raw = ()
+    per_file = 1
+    counts_bytes = False
+
+    def publish(self, partition, events):
+        file = io.BytesIO()
+        pl.DataFrame(events).write_parquet(file)
+        self._append("parquet", file.getvalue())
+
+
+class AvroIn(FilesIn):
+    settings = FileSettings(path="in/*.avro")
+    raw = ()
+    per_file = 1
+    counts_bytes = False
+
+    def publish(self, partition, events):
+        file = io.BytesIO()
+        pl.DataFrame(events).write_avro(file)
+        self._append("avro", file.getvalue())
 
 
 class QueueIn(CompetingHarness):
@@ -346,6 +375,33 @@ class SqliteOut(RemoteHarness):
 
     def expected(self, column, value):
         value = int(value) if isinstance(value, bool) else value
+        return as_text(value) if column == "mixed" else value
+
+    def close(self):
+        pass
+
+
+class PostgresqlOut(RemoteHarness):
+    """Values of several types are text."""
+
+    def __init__(self, url):
+        self.url, self.clock = url, ManualClock()
+
+    def open(self):
+        return postgresql_sink("rows", PostgresqlSettings(url=self.url), "project")
+
+    def read(self):
+        import psycopg
+        from psycopg.rows import dict_row
+
+        with psycopg.connect(self.url, row_factory=dict_row) as connection:
+            if connection.execute("SELECT to_regclass('rows') AS rows").fetchone()["rows"] is None:
+                return []
+            # Python's datetimes end in the year 9999 of the zone that the session has.
+            connection.execute("SET TIME ZONE 'UTC'")
+            return connection.execute("SELECT * FROM rows").fetchall()
+
+    def expected(self, column, value):
         return as_text(value) if column == "mixed" else value
 
     def close(self):

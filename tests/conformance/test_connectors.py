@@ -11,6 +11,7 @@ from headrace.testing.conformance import (
     RemoteSinkSuite,
     StagedSinkSuite,
 )
+from headrace.testing.postgresql import fresh_database
 from tests.conformance import harnesses
 
 
@@ -43,6 +44,14 @@ class TestCsvSource(OrderedSourceSuite):
 
 class TestGzipSource(OrderedSourceSuite):
     harness = harness_of(harnesses.GzipIn)
+
+
+class TestParquetSource(OrderedSourceSuite):
+    harness = harness_of(harnesses.ParquetIn)
+
+
+class TestAvroSource(OrderedSourceSuite):
+    harness = harness_of(harnesses.AvroIn)
 
 
 class TestQueueSource(CompetingSourceSuite):
@@ -95,6 +104,12 @@ class TestHubSink(RemoteSinkSuite):
 
 class TestWebhookSink(RemoteSinkSuite):
     harness = harness_of(harnesses.WebhookOut)
+
+
+class TestPostgresqlSink(RemoteSinkSuite):
+    @pytest.fixture
+    def harness(self, postgresql_server):
+        return harnesses.PostgresqlOut(fresh_database(postgresql_server))
 
 
 class TestConsoleSink(RemoteSinkSuite):
