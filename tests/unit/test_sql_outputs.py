@@ -223,6 +223,19 @@ def test_names_are_identifiers_whatever_is_in_them(database):
     assert database.run('SELECT * FROM "my ""rows"""') == [(1, "x")]
 
 
+@pytest.mark.parametrize("name", ["", "a\0b"])
+def test_a_name_that_no_column_can_have_refuses_its_row(database, name):
+    with pytest.raises(Refused, match="has no column") as refused:
+        deliver(database.sink(), [{"id": 1}, {"id": 2, name: "x"}])
+    assert list(refused.value.rows) == [1]
+
+
+def test_a_name_that_the_server_would_cut_refuses_its_row(postgresql):
+    with pytest.raises(Refused, match="has no column") as refused:
+        deliver(postgresql.sink(), [{"id": 1}, {"id": 2, "ä" * 32: "x"}])
+    assert list(refused.value.rows) == [1]
+
+
 def test_a_table_that_is_not_there_is_told_and_nothing_else_is(database):
     with pytest.raises(UserError, match="create = true"):
         deliver(database.sink(create=False), [{"id": 1}])

@@ -202,7 +202,7 @@ class PostgresqlTable:
         """Make the table, or add columns to it; a name that the server would cut is left out."""
         self._run(_IN_TURN, self._table)
         fitting = {name: type_ for name, type_ in columns.items() if len(name.encode()) <= _MAX_NAME_BYTES}
-        typed = [f"{quoted(name)} {_TYPES[type_]}" for name, type_ in fitting.items() if "\0" not in name]
+        typed = [f"{quoted(name)} {_TYPES[type_]}" for name, type_ in fitting.items()]
         if self.columns():
             for column in typed:
                 self._run(_ADD.format(table=self._table, column=column))

@@ -162,7 +162,7 @@ class _Block:
         names = _Names(())
         for line in self._lines:
             for name, value in line.values.items():
-                if self._known.find(name) is None and not is_null(value):
+                if name and "\0" not in name and self._known.find(name) is None and not is_null(value):
                     column = names.find(name) or names.add(name)
                     type_ = type_of(value, is_datetime=name in line.datetimes)
                     found.setdefault(column, set()).add(type_)
