@@ -122,21 +122,28 @@ def well_formed(lines: Lines, delimiter: str, columns: int) -> NDArray[np.bool_]
     cuts, breaks = positions(buffer, ord(delimiter)), positions(buffer, _NEWLINE)
     if b'"' in lines.joined:
         quotes = positions(buffer, _QUOTE)
-        good = lines.per_line(quotes) % 2 == 0
-        inside = _quotes_before(lines, quotes, quotes) % 2 == 1
+        counts = lines.per_line(quotes)
+        good = counts % 2 == 0
+        before = None if good.all() else np.cumsum(counts) - counts
+        inside = _quotes_before(lines, before, np.arange(len(quotes)), quotes) % 2 == 1
         good[_records_of(lines, quotes[~_in_place(buffer, quotes, inside, delimiter)])] = False
-        cuts = cuts[_quotes_before(lines, quotes, cuts) % 2 == 0]
-        breaks = breaks[_quotes_before(lines, quotes, breaks) % 2 == 0]
+        cuts = cuts[_quotes_before(lines, before, np.searchsorted(quotes, cuts), cuts) % 2 == 0]
+        if len(breaks) >= lines.count:
+            breaks = breaks[_quotes_before(lines, before, np.searchsorted(quotes, breaks), breaks) % 2 == 0]
     good &= lines.per_line(cuts) == columns - 1
-    good[_records_of(lines, np.setdiff1d(breaks, lines.ends, assume_unique=True))] = False
+    if len(breaks) >= lines.count:
+        good[_records_of(lines, np.setdiff1d(breaks, lines.ends, assume_unique=True))] = False
     return good
 
 
-def _quotes_before(lines: Lines, quotes: Positions, places: Positions) -> Positions:
-    """Return how many quotes stand before each of `places` in its record."""
-    before_record = np.searchsorted(quotes, lines.starts)
-    found: Positions = np.searchsorted(quotes, places) - before_record[_records_of(lines, places)]
-    return found
+def _quotes_before(
+    lines: Lines, of_records: Positions | None, of_all: Positions, places: Positions
+) -> Positions:
+    """Return how many quotes stand before each of `places` in its record, of the many before it in all.
+
+    `of_records` is how many stand before each record; None if these are even, as only that matters.
+    """
+    return of_all if of_records is None else of_all - of_records[_records_of(lines, places)]
 
 
 def _in_place(
