@@ -112,7 +112,6 @@ def test_the_rows_of_a_state_are_those_of_all_its_frames() -> None:
 
 def test_the_log_tells_once_what_begins_and_only_changes_of_tasks(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger=LOGGER.name)
-    LOGGER.parent.propagate = True  # type: ignore[union-attr]
     journal = Journal("j", 1)
     for _ in range(3):
         journal.began("rejected", "some are set aside", input="readings")

@@ -39,7 +39,6 @@ def begin_log(wish: str | None) -> None:
     for handler in [own for own in _ROOT.handlers if isinstance(own, _Lines)]:
         _ROOT.removeHandler(handler)
     _ROOT.addHandler(_Lines())
-    _ROOT.propagate = False
 
 
 class _Lines(logging.Handler):
