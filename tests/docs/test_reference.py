@@ -28,6 +28,7 @@ from tests.tidy.test_imports import STEPS
 SETTINGS = {
     "project": ProjectSettings,
     **{f'kind = "{kind}"': settings for kind, settings in (OUTPUT_KINDS | INPUT_KINDS).items()},
+    'kind = "file" as an output': OUTPUT_KINDS["file"],
     "functions": FunctionSettings,
     "jobs": JobSettings,
     "publish": PublishSettings,

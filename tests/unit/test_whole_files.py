@@ -463,6 +463,7 @@ def test_the_columns_of_the_query_are_in_each_file(output):
     [
         ({"path": None}, "path is missing"),
         ({"path": "a.parquet.gz"}, "parquet files are compressed inside"),
+        ({"path": "a.avro", "compression": "zstd"}, "expected none or gzip for Avro"),
         ({"path": "a.csv", "delimiter": "xx"}, "delimiter: expected one of"),
     ],
 )

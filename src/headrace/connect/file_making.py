@@ -28,7 +28,7 @@ Compression = Literal["none", "gzip", "zstd"]
 #: Formats that need all rows at once.
 WHOLE: Final = frozenset({"avro", "parquet"})
 
-_AVRO_CODECS: Final[dict[Compression, AvroCodec]] = {"none": "null", "gzip": "deflate", "zstd": "zstandard"}
+_AVRO_CODECS: Final[dict[Compression, AvroCodec]] = {"none": "null", "gzip": "deflate"}
 _PARQUET_CODECS: Final[dict[Compression, ParquetCompression]] = {
     "none": "uncompressed",
     "gzip": "gzip",

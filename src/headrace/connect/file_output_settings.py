@@ -62,6 +62,9 @@ class FileOutputSettings(
                 "its last suffix"
             )
 
+        if self.written_format == "avro" and self.compression == "zstd":
+            raise ValueError("compression: expected none or gzip for Avro files, found 'zstd'")
+
     @property
     def given_path(self) -> str:
         """The path, which there always is."""
