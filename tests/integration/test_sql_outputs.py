@@ -150,6 +150,9 @@ def test_each_subscription_of_a_topic_holds_the_messages_that_it_takes(sandbox):
         check=True,
     )
     assert "sent 2 events to topic 'rows'" in sent.stdout
+    shown = sandbox.run("peek", "rows")
+    assert "rows.sevens" in shown.stdout
+    assert "topic 'rows': 2 subscriptions" in shown.stdout + shown.stderr
     shown = sandbox.run("peek", "odd")
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.count('"id"') == 2

@@ -6,6 +6,7 @@ Nothing is taken away and no offset is moved. --to writes a table to a file: .cs
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ from headrace.cli.show import (
 from headrace.connect.hub import HubSettings
 from headrace.connect.queue import QueueSettings
 from headrace.connect.table import TableSettings
+from headrace.connect.topic import Subscription, subscription_queue
 from headrace.errors import UserError
 from headrace.local.browse import newest_messages
 from headrace.local.hub import Hub
@@ -37,7 +39,7 @@ from headrace.project.latest import newest_events
 from headrace.project.places import find_place
 from headrace.project.settings import Place
 
-KINDS: Final = ("table", "queue", "hub")
+KINDS: Final = ("table", "queue", "topic", "hub")
 
 #: Rows, messages or events that are shown unless told otherwise.
 ROWS: Final = 10
@@ -80,6 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
                 _show_table(namespace, place, arguments)
             case "queue":
                 _show_queue(namespace, place, arguments)
+            case "topic":
+                _show_topic(namespace, place, project.subscriptions.get(place.name, []), arguments)
             case _:
                 _show_hub(namespace, place, arguments)
     return 0
@@ -176,6 +180,23 @@ def _show_queue(namespace: Namespace, place: Place, arguments: argparse.Namespac
             (m.id, time_text(m.enqueued_us), m.delivery_count, m.hidden, body_text(m.body)) for m in messages
         ]
         print_table(["message", "enqueued", "deliveries", "hidden", "body"], rows)
+
+
+def _show_topic(
+    namespace: Namespace, place: Place, subscriptions: Sequence[Subscription], arguments: argparse.Namespace
+) -> None:
+    """Show how full the subscriptions are; each can be looked at as the queue that it is."""
+    depths = {
+        name: Queue(namespace, name).depth()._asdict()
+        for name in (subscription_queue(place.name, subscription.name) for subscription in subscriptions)
+    }
+    if arguments.json:
+        print_json({"kind": place.kind, "name": place.name, "subscriptions": depths})
+        return
+    if depths:
+        heads = list(next(iter(depths.values())))
+        print_table(["queue", *heads], [[name, *depth.values()] for name, depth in depths.items()])
+    note(f"{place}: {count_text(len(depths), 'subscription')}")
 
 
 # --- hubs -------------------------------------------------------------------------------------------------
