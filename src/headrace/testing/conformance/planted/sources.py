@@ -134,7 +134,8 @@ class CountsAnewAfterARestart(Fault):
 
     def begin(self, partition: int) -> int:
         """Return an offset of this process."""
-        return int(self._inner.begin(partition)) + self._shift
+        begin: int = self._inner.begin(partition)
+        return begin + self._shift
 
     def poll(self, partition: int, offset: int, *limits: int) -> Poll | None:
         """Return offsets of this process."""
