@@ -135,7 +135,8 @@ class CountsAnewAfterARestart(Fault):
     def begin(self, partition: int) -> int:
         """Return an offset of this process."""
         begin: int = self._inner.begin(partition)
-        return begin + self._shift
+        shift: int = self._shift
+        return begin + shift
 
     def poll(self, partition: int, offset: int, *limits: int) -> Poll | None:
         """Return offsets of this process."""
