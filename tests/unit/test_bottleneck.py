@@ -124,7 +124,7 @@ def test_batches_that_the_input_keeps_small_are_named():
     finding = found(few, tasks=None)
     assert finding.limit == "batches"
     assert "8.0 events at a time" in finding.why
-    assert finding.next_rate == pytest.approx(8_000 / 7)
+    assert finding.next_rate == pytest.approx(8_000 / (7 + 1))  # leases and commits take turns
 
 
 def test_batches_that_are_wanted_no_larger_are_not():

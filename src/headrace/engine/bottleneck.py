@@ -182,12 +182,17 @@ def _one_more(work: Work, limit: str, ground: Ground) -> tuple[float, Holds | No
     smaller = more if limit == BATCHES and ground.tasks is not None else 1.0
     wanted = work.rate * more / smaller
     cores = _ratio(ground.cores * work.rows, work.total("cpu_s"))
-    turns = _ratio(work.rows, work.busy_s["commit"] * smaller)
+    turns = _ratio(work.rows, _in_turn_s(work, ground) * smaller)
     bound = min(cores, turns)
     rate = min(wanted, bound if smaller > 1 else max(bound, work.rate))
     if rate >= _HELD * work.rate * more:
         return rate, None
     return rate, "cores" if cores < min(turns, wanted) else "commits"
+
+
+def _in_turn_s(work: Work, ground: Ground) -> float:
+    """Return the time in which only one instance can do it: commits, and leases, which are commits, too."""
+    return work.busy_s["commit"] + (work.busy_s["read"] if ground.tasks is None else 0.0)
 
 
 def _ratio(rows: float, seconds: float) -> float:
