@@ -1,12 +1,20 @@
 """`headrace status` and `headrace top`: jobs before, during and after they run."""
 
+import io
 import json
+from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
+from headrace.cli.top import picture
+from headrace.engine.telemetry import rates
+from headrace.errors import Transient
 from headrace.local.hub import Hub
 from headrace.local.namespace import Namespace
-from headrace.local.progress import Condition, Progress
+from headrace.local.progress import Condition, InstanceState, Progress
+from headrace.project import Project
+from headrace.project.status import looking
 from tests.integration.command import Commands
 
 
@@ -97,6 +105,35 @@ def test_a_hub_that_cannot_be_read_is_trouble_and_no_end_of_looking(headrace):
     answer = headrace("status", "copy")
     assert answer.exit_code == 0
     assert "copy: input 'papers':" in answer.out
+
+
+def test_where_locks_cannot_be_looked_at_the_heartbeat_says_who_runs(headrace, monkeypatch):
+    headrace("send", "papers", headrace.write("p.jsonl", '{"id":"1","title":"a"}\n'))
+
+    def refused(*_):
+        raise Transient("a read-only folder")
+
+    monkeypatch.setattr("headrace.local.progress.Progress.is_held", refused)
+    assert headrace("status", "copy", "--json").document["jobs"][0]["health"] == "stopped"
+    with Namespace.open(headrace.folder / ".headrace") as namespace:
+        now_us = namespace.clock.now_us()
+        Progress(namespace).beat("copy", "instance-0", {}, Condition("running", now_us))
+    assert headrace("status", "copy", "--json").document["jobs"][0]["health"] == "running"
+
+
+def test_the_live_picture_has_a_bar_for_each_stage(headrace):
+    headrace("send", "papers", headrace.write("p.jsonl", '{"id":"1","title":"a"}\n'))
+    with looking(Project.load(headrace.folder), ["copy"]) as looks:
+        [status] = looks.look()
+    first = InstanceState("copy", "instance-0", 1, 0, 1_000_000, {}, Condition("running", 0))
+    second = first._replace(heartbeat_us=2_000_000, counters={"decode_ms": 500, "memory_bytes": 7e7})
+    found = rates(first, second)
+    status = replace(status, health="running", instances=[second], rates={"copy instance-0": found})
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(picture([status]))
+    text = console.export_text()
+    assert "████░░░░  50%" in text
+    assert all(word in text for word in ("copy 0", "decode", "deliver", "idle", "1 event", "70 MB"))
 
 
 def test_the_log_of_a_run_is_a_json_object_a_line(headrace):

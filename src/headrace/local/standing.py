@@ -43,13 +43,12 @@ class Waiting(NamedTuple):
 class Standing:
     """What is on record of a job, or of a stage of one.
 
-    `positions` are those of partitions that it reads itself, `packed` of those that another stage passes on.
-    `states` has the size in bytes of what each task keeps, as last saved.
+    `positions` are those of inputs that it reads itself, and not what another stage passes on. `states` has
+    the size in bytes of what each task keeps, as last saved.
     """
 
     epochs: Mapping[str, LastEpoch]
     positions: Mapping[tuple[str, int], int]
-    packed: Mapping[tuple[str, int], int]
     states: Mapping[str, int]
     outbox: Mapping[str, Waiting]
 
@@ -67,13 +66,14 @@ def standing_of(namespace: Namespace, job: str) -> Standing:
             return list(connection.execute(sql, (job,)))
 
         epochs = {task: LastEpoch(*of) for task, *of, _ in rows(_LAST_EPOCHS)}
-        positions: dict[tuple[str, int], int] = {}
-        packed: dict[tuple[str, int], int] = {}
-        for task, name, partition, offset in rows(_POSITIONS):
-            (packed if STAGE_MARK in task else positions)[name, partition] = offset
+        positions = {
+            (name, partition): offset
+            for task, name, partition, offset in rows(_POSITIONS)
+            if STAGE_MARK not in task
+        }
         states = dict(rows(_STATES))
         outbox = {output: Waiting(*of) for output, *of in rows(_OUTBOX)}
-    return Standing(epochs, positions, packed, states, outbox)
+    return Standing(epochs, positions, states, outbox)
 
 
 def dead_letters_of(namespace: Namespace, job: str) -> int:
