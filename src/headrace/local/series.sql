@@ -33,3 +33,10 @@ CREATE TABLE series_segment (
 
 CREATE UNIQUE INDEX series_segment_by_name ON series_segment (tenant_id, name);
 CREATE INDEX series_segment_by_time ON series_segment (tenant_id, last_us);
+
+-- Files that no segment names any more and that are to be removed, also if who removes them dies.
+CREATE TABLE series_gone (
+    tenant_id INTEGER NOT NULL,
+    name      TEXT NOT NULL,
+    PRIMARY KEY (tenant_id, name)
+) STRICT, WITHOUT ROWID;

@@ -174,10 +174,32 @@ class Catalogue:
         if added is not None:
             tx.connection.execute(_SET_NEWEST, (added if newest is None else newest, added))
 
-    def remove(self, tx: Transaction, segments: Sequence[Segment]) -> None:
-        """Let segments count no more; their files may then go."""
-        ids = apsw.carray(np.array([segment.id for segment in segments], np.int64))
-        tx.connection.execute("DELETE FROM series_segment WHERE id IN (SELECT value FROM carray(?))", (ids,))
+    def remove(self, tx: Transaction, tenant: int, segments: Sequence[Segment]) -> None:
+        """Let segments count no more; `sweep` then removes their files."""
+        rows = [(tenant, segment.name) for segment in segments]
+        tx.connection.executemany("INSERT OR IGNORE INTO series_gone (tenant_id, name) VALUES (?, ?)", rows)
+        tx.connection.executemany("DELETE FROM series_segment WHERE tenant_id = ? AND name = ?", rows)
+
+    def gone(self, tenant: int) -> list[str]:
+        """Return the names of files that are to be removed."""
+        with self._namespace.reading() as connection:
+            rows = connection.execute("SELECT name FROM series_gone WHERE tenant_id = ?", (tenant,))
+            return [name for (name,) in rows]
+
+    def forget(self, tx: Transaction, tenant: int, names: Sequence[str]) -> None:
+        """Take note that files are removed."""
+        rows = [(tenant, name) for name in names]
+        tx.connection.executemany("DELETE FROM series_gone WHERE tenant_id = ? AND name = ?", rows)
+
+    def names(self, tenant: int) -> set[str]:
+        """Return the names of all files that segments are in, or were in and that are to be removed."""
+        with self._namespace.reading() as connection:
+            rows = connection.execute(
+                "SELECT name FROM series_segment WHERE tenant_id = ?1 "
+                "UNION ALL SELECT name FROM series_gone WHERE tenant_id = ?1",
+                (tenant,),
+            )
+            return {name for (name,) in rows}
 
     def segments(self, tenant: int, start_us: int = EVER_US[0], end_us: int = EVER_US[1]) -> list[Segment]:
         """Return the segments with points at or after `start_us` and before `end_us`, oldest first."""

@@ -67,7 +67,8 @@ def _tried(values: Values, scales: Scales) -> tuple[Whole, NDArray[np.bool_]]:
     Minus zero is no whole number.
     """
     powers = POWERS[scales]
-    whole = np.rint(values * powers)
+    with np.errstate(over="ignore"):  # what is too large is no decimal
+        whole = np.rint(values * powers)
     exact = (whole / powers == values) & (np.abs(whole) <= _EXACT)
     if not values.all():
         exact &= ~((values == 0) & np.signbit(values))

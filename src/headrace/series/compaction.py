@@ -1,0 +1,242 @@
+"""Compaction: many segments become few, in which each tag stands in one piece.
+
+Segments are merged when enough of a size have gathered, those of neighbouring age together, so that what is
+newer stays newer. They are read in ranges of tags (and, where one tag has very many points, of times) that
+fit in memory; each range is a segment. One transaction then lets the new ones count instead of the old ones,
+and the files of those are removed. A process that dies before it leaves files that nobody speaks of; one that
+dies behind it leaves files that are on record as gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.faults import crash_point
+from headrace.local.ownership import Ownership
+from headrace.series.catalogue import EVER_US, Segment
+from headrace.series.grouping import by_tag_and_time, tag_starts
+from headrace.series.points import Points, concat
+from headrace.series.segments import line_prefix, write_segment
+from headrace.series.store import Store
+
+#: So many segments of a level make one of the next.
+FAN_IN: Final = 16
+
+#: Points that are in memory at once, at some 80 bytes each while they are sorted.
+POINTS_AT_ONCE: Final = 2_000_000
+
+#: Row groups of whole tags have at least so many points, unless the next tag is large itself, ...
+_LEAST_POINTS: Final = 8_192
+
+#: ... and a tag with more than so many is split by time.
+_MOST_POINTS: Final = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """What compaction came to: segments read and written, the points of both, and their bytes."""
+
+    read: int = 0
+    written: int = 0
+    points_before: int = 0
+    points: int = 0
+    bytes_before: int = 0
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """Tags from `low` to before `high`, and times from `start_us` to before `end_us`."""
+
+    low: int
+    high: int
+    start_us: int = EVER_US[0]
+    end_us: int = EVER_US[1]
+
+    def blocks(self, segment: Segment) -> list[int]:
+        found = segment.blocks
+        within = (found["first_code"] < self.high) & (found["last_code"] >= self.low)
+        within &= (found["first_us"] < self.end_us) & (found["last_us"] >= self.start_us)
+        return np.flatnonzero(within).tolist()
+
+    def of(self, points: Points) -> Points:
+        kept = (points.codes >= self.low) & (points.codes < self.high)
+        if self.start_us != EVER_US[0] or self.end_us != EVER_US[1]:
+            kept &= (points.times_us >= self.start_us) & (points.times_us < self.end_us)
+        if kept.all():
+            return points
+        return Points(points.codes[kept], points.times_us[kept], points.values[kept])
+
+
+def compact(
+    store: Store,
+    tenant: str,
+    *,
+    everything: bool = False,
+    keep_from_us: int = EVER_US[0],
+    points_at_once: int = POINTS_AT_ONCE,
+    wanted: Callable[[], bool] = lambda: True,
+) -> Compacted:
+    """Merge the segments of a tenant that are due, or all of them, until none are or `wanted` says no.
+
+    Points before `keep_from_us` are left out. Raises `Owned` where another process does it.
+    """
+    number = store.catalogue.known_tenant(tenant)
+    line = f"compaction {store.name} {tenant}"
+    ownership = Ownership.take(store.namespace, f"series {store.name}", f"compaction {tenant}", "compaction")
+    total = Compacted()
+    try:
+        store.sweep(tenant, line)
+        store.remove_gone(tenant)
+        while wanted():
+            segments = store.catalogue.segments(number)
+            due = segments if everything else _due(segments)
+            if not due or (everything and _is_compact(due)):
+                break
+            total = _added(
+                total, _merge(store, tenant, number, due, (line, keep_from_us, points_at_once), ownership)
+            )
+            if everything:
+                break
+    finally:
+        ownership.release()
+    return total
+
+
+def _is_compact(segments: Sequence[Segment]) -> bool:
+    """Tell whether segments are what compaction of everything makes."""
+    return all(segment.level for segment in segments) and len({segment.newest for segment in segments}) == 1
+
+
+def _due(segments: Sequence[Segment]) -> list[Segment]:
+    """Return the segments of lowest level that have gathered, oldest first; none if too few have.
+
+    Segments that came of one compaction are one: they hold different tags. Of those between two that are
+    merged none may stay, or it would change places with a newer one.
+    """
+    ages = sorted({segment.newest for segment in segments})
+    levels = {segment.newest: segment.level for segment in segments}
+    for level in sorted(set(levels.values())):
+        run: list[int] = []
+        for age in ages:
+            if levels[age] <= level:
+                run.append(age)
+            elif len(run) >= FAN_IN:
+                break
+            else:
+                run = []
+        if len(run) >= FAN_IN:
+            chosen = set(run)
+            return [segment for segment in segments if segment.newest in chosen]
+    return []
+
+
+def _merge(
+    store: Store,
+    tenant: str,
+    number: int,
+    segments: Sequence[Segment],
+    how: tuple[str, int, int],
+    ownership: Ownership,
+) -> Compacted:
+    line, keep_from_us, points_at_once = how
+    folder = store.folder(tenant)
+    level = max(segment.level for segment in segments) + 1
+    newest = max(segment.newest for segment in segments)
+    names = "\n".join(segment.name for segment in segments)
+    written = []
+    for place, part in enumerate(_ranges(segments, points_at_once)):
+        pieces = [part.of(points) for _, points in store.blocks(tenant, segments, part.blocks)]
+        points = by_tag_and_time(concat(pieces))
+        if keep_from_us != EVER_US[0]:
+            points = _Range(0, 1 << 32, keep_from_us).of(points)
+        if len(points):
+            digest = hashlib.sha256(f"{place}\n{names}".encode()).hexdigest()[:32]
+            name = f"{line_prefix(line)}{digest}.parquet"
+            written.append(write_segment(folder, name, points, level=level, cuts=_cuts(points)))
+            crash_point("series.compaction.written")
+    with store.namespace.transaction() as tx:
+        ownership.check(tx)
+        store.catalogue.remove(tx, number, segments)
+        for segment in written:
+            store.catalogue.add(tx, number, segment, newest)
+        crash_point("series.compaction.before_commit")
+    crash_point("series.compaction.committed")
+    store.remove_gone(tenant)
+    return Compacted(
+        len(segments),
+        len(written),
+        sum(segment.points for segment in segments),
+        sum(segment.points for segment in written),
+        sum(segment.size_bytes for segment in segments),
+        sum(segment.size_bytes for segment in written),
+    )
+
+
+def _ranges(segments: Sequence[Segment], most: int) -> Iterator[_Range]:
+    """Cut tags, and times of a tag with very many points, into ranges of about `most` points at most."""
+    blocks = np.concatenate([segment.blocks for segment in segments])
+    first, behind = blocks["first_code"].astype(np.int64), blocks["last_code"].astype(np.int64) + 1
+    edges = np.unique(np.concatenate([first, behind]))
+    # The points of a block are taken to be spread evenly over its tags.
+    density = np.zeros(len(edges))
+    a_tag_of_block = blocks["points"].astype(np.float64) / (behind - first)
+    np.add.at(density, np.searchsorted(edges, first), a_tag_of_block)
+    np.add.at(density, np.searchsorted(edges, behind), -a_tag_of_block)
+    a_tag = np.cumsum(density)
+    low, held = int(edges[0]), 0.0
+    for begin, end, points in zip(edges[:-1].tolist(), edges[1:].tolist(), a_tag.tolist(), strict=False):
+        at = begin
+        while at < end:
+            room = max(1, int((most - held) // points)) if points > 0 else end - at
+            taken = min(room, end - at)
+            if held and held + taken * points > most:
+                yield from _by_time(_Range(low, at), segments, held, most)
+                low, held = at, 0.0
+                continue
+            at += taken
+            held += taken * points
+    yield from _by_time(_Range(low, int(edges[-1])), segments, held, most)
+
+
+def _by_time(part: _Range, segments: Sequence[Segment], points: float, most: int) -> Iterator[_Range]:
+    """Yield a range, in pieces of time if it is one tag with more points than fit."""
+    pieces = int(points // most) + 1 if part.high - part.low == 1 else 1
+    begins = np.sort(
+        np.concatenate([segment.blocks[part.blocks(segment)]["first_us"] for segment in segments])
+    )
+    cuts = sorted({int(begins[len(begins) * piece // pieces]) for piece in range(1, pieces)})
+    bounds = [EVER_US[0], *cuts, EVER_US[1]]
+    for start_us, end_us in itertools.pairwise(bounds):
+        yield _Range(part.low, part.high, start_us, end_us)
+
+
+def _cuts(points: Points) -> NDArray[np.int64]:
+    """Return where row groups begin: whole tags together until there is enough, large ones in pieces."""
+    cuts: list[int] = []
+    filled = _LEAST_POINTS
+    starts = tag_starts(points.codes)
+    for begin, count in zip(starts.tolist(), np.diff(starts, append=len(points)).tolist(), strict=True):
+        if filled + count > _LEAST_POINTS:
+            cuts += range(begin, begin + count, _MOST_POINTS)
+            filled = 0
+        filled += count
+    return np.array(cuts, np.int64)
+
+
+def _added(one: Compacted, other: Compacted) -> Compacted:
+    return Compacted(
+        one.read + other.read,
+        one.written + other.written,
+        one.points_before + other.points_before,
+        one.points + other.points,
+        one.bytes_before + other.bytes_before,
+        one.size_bytes + other.size_bytes,
+    )

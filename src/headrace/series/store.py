@@ -1,0 +1,133 @@
+"""A store: the folder of the segments of each tenant, and the catalogue that says which of them count."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+from headrace.errors import Fatal, disk_error
+from headrace.local.files import make_folder
+from headrace.local.namespace import Namespace
+from headrace.names import inside, safe_file_stem
+from headrace.series.catalogue import EVER_US, Catalogue, Segment
+from headrace.series.grouping import by_tag_and_time
+from headrace.series.points import Points, concat
+from headrace.series.segments import SegmentFile, line_prefix
+
+#: Segments that stay open between readings; each is a file and some pages of its index.
+_OPEN_FILES: Final = 256
+
+#: So often a reader looks again because a segment that it was about to read was compacted meanwhile.
+_TURNS: Final = 5
+
+_Found = TypeVar("_Found")
+
+
+class Store:
+    """What the series output called `name` writes below `folder`; one thread uses it at a time."""
+
+    def __init__(self, namespace: Namespace, name: str, folder: Path) -> None:
+        self.namespace, self.name = namespace, name
+        self.catalogue = Catalogue(namespace, name)
+        self._folder = folder
+        self._open: OrderedDict[Path, SegmentFile] = OrderedDict()
+
+    def folder(self, tenant: str) -> Path:
+        """Return the folder of a tenant's segments, which is made if it is missing."""
+        folder = inside(self._folder, safe_file_stem(tenant))
+        try:
+            make_folder(folder)
+        except OSError as error:
+            raise disk_error(error.errno or 0, folder, "make", error.strerror or str(error)) from None
+        return folder
+
+    def read(self, tenant: str, code: int, start_us: int = EVER_US[0], end_us: int = EVER_US[1]) -> Points:
+        """Return the points of one tag at or after `start_us` and before `end_us`, sorted by time.
+
+        Where several have the same time the one that was stored last is returned. Raises `UserError` for an
+        unknown tenant.
+        """
+        number = self.catalogue.known_tenant(tenant)
+
+        def look() -> Points:
+            parts = []
+            for segment in self.catalogue.segments(number, start_us, end_us):
+                blocks = segment.blocks_of(code, start_us, end_us)
+                if blocks:
+                    file = self._opened(self.folder(tenant) / segment.name)
+                    parts.append(file.read_tag(code, blocks, start_us, end_us))
+            return parts[0] if len(parts) == 1 else by_tag_and_time(concat(parts))
+
+        return self.looking(look)
+
+    def looking(self, look: Callable[[], _Found]) -> _Found:
+        """Return what `look` finds; it is asked again where segments went away while it read."""
+        for _ in range(_TURNS):
+            with contextlib.suppress(FileNotFoundError):
+                return look()
+        raise Fatal(
+            f"segments of series '{self.name}' are missing in {self._folder}: the catalogue names files that "
+            "are not there. Restore the folder, or look whether it was moved"
+        )
+
+    def blocks(
+        self, tenant: str, segments: Sequence[Segment], chosen: Callable[[Segment], Sequence[int]]
+    ) -> Iterator[tuple[Segment, Points]]:
+        """Yield the points of the row groups that `chosen` names of each segment, where it names any."""
+        for segment in segments:
+            blocks = chosen(segment)
+            if len(blocks):
+                yield segment, self._opened(self.folder(tenant) / segment.name).read(blocks)
+
+    def sweep(self, tenant: str, line: str) -> list[str]:
+        """Remove the files that a line wrote and no commit speaks of, and return their names.
+
+        Only the owner of the line may.
+        """
+        number = self.catalogue.find_tenant(tenant)
+        if number is None:
+            return []
+        prefix, known = line_prefix(line), self.catalogue.names(number)
+        orphans = [
+            path
+            for path in self.folder(tenant).glob(f"*{prefix}*")
+            if path.name not in known and path.is_file()
+        ]
+        for path in orphans:
+            path.unlink(missing_ok=True)
+        return [path.name for path in orphans]
+
+    def remove_gone(self, tenant: str) -> None:
+        """Remove the files of segments that count no more."""
+        number = self.catalogue.find_tenant(tenant)
+        names = [] if number is None else self.catalogue.gone(number)
+        if number is None or not names:
+            return
+        folder = self.folder(tenant)
+        for name in names:
+            self._close(folder / name)
+            (folder / name).unlink(missing_ok=True)
+        with self.namespace.transaction() as tx:
+            self.catalogue.forget(tx, number, names)
+
+    def close(self) -> None:
+        """Close what is open; the store can be used again."""
+        for path in list(self._open):
+            self._close(path)
+
+    def _opened(self, path: Path) -> SegmentFile:
+        file = self._open.get(path)
+        if file is None:
+            file = self._open[path] = SegmentFile(path)
+            if len(self._open) > _OPEN_FILES:
+                self._open.popitem(last=False)[1].close()
+        self._open.move_to_end(path)
+        return file
+
+    def _close(self, path: Path) -> None:
+        file = self._open.pop(path, None)
+        if file is not None:
+            file.close()
