@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import resource
 from datetime import datetime
 
 import polars as pl
@@ -12,7 +13,7 @@ import zstandard
 from headrace.connect.file_output import sweep_line
 from headrace.connect.file_output_settings import FileOutputSettings, open_file_sink
 from headrace.connect.sink import Rows, StagedSink
-from headrace.errors import Fatal, UserError
+from headrace.errors import Fatal, Transient, UserError
 from headrace.events.batch import TIME, Batch
 from headrace.events.formats.json import from_rows
 from headrace.local.parts import Part, PartRecord
@@ -237,7 +238,7 @@ def test_rows_go_to_the_folder_of_their_value_and_values_never_lead_elsewhere(ou
 
 
 def test_date_and_time_are_those_of_the_row(output):
-    sink = output.sink("{date}/{time}/rows.jsonl")
+    sink = output.sink("{date}/{Time}/rows.jsonl")
     output.write(sink, numbers(0, 1), "2026-03-01T23:59:59.9")
     output.write(sink, numbers(1, 1), "0001-01-01T00:00:00")
     output.settle(sink, ending=True)
@@ -401,6 +402,36 @@ def test_rows_that_wait_and_are_gone_stop_the_job(output):
     os.truncate(next(PartRecord(output.namespace, "job", "instance-0", "rows").folder.iterdir()), 3)
     with pytest.raises(UserError, match="has only 3 bytes, and 8 were written and committed: rows are lost"):
         output.sink(max_rows=2)
+
+
+def test_a_full_disk_passes_and_nothing_is_lost_when_a_file_is_collected_or_made(output):
+    """A limit on the size of files refuses a write as a full disk does."""
+    sink = output.sink("out.jsonl", max_rows=3)
+    output.write(sink, numbers(0, 2))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, hard))
+    try:
+        with pytest.raises(Transient, match="may not grow any more"):
+            sink.stage(sink.prepare(Rows(batch_of(numbers(2, 9)), pl.Series)).payload)
+        sink.close()
+        sink = output.sink("out.jsonl", max_rows=2)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+        with pytest.raises(Transient, match=r"out-00000001\.jsonl may not grow any more"):
+            sink._files.make(output.parts())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert output.files() == []
+    output.write(output.sink("out.jsonl", max_rows=3), numbers(2, 1))
+    assert output.rows("out-00000001.jsonl") == numbers(0, 3)
+
+
+def test_a_folder_that_cannot_be_made_or_written_is_told_at_the_start(output, monkeypatch):
+    (output.folder / "taken").write_text("")
+    with pytest.raises(UserError, match=r"taken.*Check that the folder is yours"):
+        output.sink("taken/{kind}/out.jsonl")
+    monkeypatch.setattr("headrace.connect.whole_files.os.access", lambda *_: False)
+    with pytest.raises(UserError, match=r"Permission denied\. Check that the folder is yours"):
+        output.sink("closed/{kind}/out.jsonl")
 
 
 # --- files that need all rows at once ---------------------------------------------------------------------

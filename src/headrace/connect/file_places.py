@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from pathlib import PurePosixPath
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 import polars as pl
@@ -71,6 +72,12 @@ def numbered_path(path: str, number: int) -> str:
     return _behind_stem(path, f"-{number:0{_DIGITS}}")
 
 
+def fixed_folder(folder: Path, path: str) -> Path:
+    """Return the folder that all files which a path stands for are in or below."""
+    parts = takewhile(lambda part: _PLACEHOLDER.search(part) is None, Path(path).parent.parts)
+    return folder.joinpath(*parts)
+
+
 def glob_of(path: str, *, numbered: bool) -> str:
     """Return a glob that matches all files that a path stands for."""
     return _PLACEHOLDER.sub("*", _behind_stem(path, "-*") if numbered else path)
@@ -122,7 +129,7 @@ def misplaced(path: str, batch: Batch) -> dict[int, str]:
     """Return the rows, by index, that no place can be named for, and why."""
     failures: dict[int, str] = {}
     for name in placeholders(path):
-        if name not in _TIMES:
+        if name.casefold() not in _TIMES:
             failures |= _nested(name, batch)
     if failures or not placeholders(path):
         return failures
@@ -159,8 +166,8 @@ def _fixed(text: str, height: int) -> pl.Series:
 
 def _names(name: str, batch: Batch) -> pl.Series:
     """Return what stands for a placeholder in each row."""
-    if name in _TIMES:
-        return batch.frame[TIME].dt.strftime(_TIMES[name])
+    if name.casefold() in _TIMES:
+        return batch.frame[TIME].dt.strftime(_TIMES[name.casefold()])
     texts = pl.Series([None], dtype=pl.String).new_from_index(0, batch.height)
     for column in batch.named(name):
         for plane in column.planes:

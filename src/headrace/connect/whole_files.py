@@ -24,7 +24,7 @@ import msgspec
 
 from headrace.connect.appended_file import AppendedFile, writing
 from headrace.connect.file_making import Making, shown_columns
-from headrace.connect.file_places import by_place, misplaced, numbered_path
+from headrace.connect.file_places import by_place, fixed_folder, misplaced, numbered_path
 from headrace.connect.framed_rows import frame, frames
 from headrace.connect.sink import Prepared, Rows
 from headrace.errors import Fatal, UserError
@@ -202,7 +202,7 @@ class WholeFilesSink:
         for part in self._record.read():
             if not part.closed:
                 self._opened(part)
-        root = (self._folder / self._path.partition("{")[0]).parent
+        root = fixed_folder(self._folder, self._path)
         with writing(root, "write"):
             make_folder(root)
             if not os.access(root, os.W_OK | os.X_OK):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from headrace.connect.file_output_settings import FileOutputSettings
-from headrace.connect.file_places import check_output_path, overlap
+from headrace.connect.file_places import check_output_path, fixed_folder, overlap
 from headrace.connect.files import FileSettings
 from headrace.errors import UserError
 from headrace.limits import MAX_INSTANCES
@@ -68,13 +68,8 @@ def output_problems(folder: Path, outputs: Mapping[str, OutputSettings]) -> Iter
         first = writers.setdefault(str(whole), name)
         if first != name:
             yield f"outputs.{name}.path: output '{first}' writes {path}; give each a file of its own"
-        if problem := _unwritable(whole if settings.is_appended else _fixed_part(whole) / "..."):
+        if problem := _unwritable(whole if settings.is_appended else fixed_folder(folder, path) / "..."):
             yield f"outputs.{name}.path: {problem}"
-
-
-def _fixed_part(path: Path) -> Path:
-    """Return the folder that all files of a path are in or below."""
-    return next(folder for folder in path.parents if "{" not in str(folder))
 
 
 def _unwritable(path: Path) -> str | None:
