@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
             views=watcher.views,
             first_row_s=_since_start_s(clock, watcher),
             rows=_rows(project),
-            times=papers.stage_times(running.namespace, project),
+            findings=papers.findings(running.namespace, project),
             plot=_plot(watcher, arguments.folder / "papers.png"),
             folder=arguments.folder,
         )

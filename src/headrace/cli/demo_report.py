@@ -14,9 +14,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from headrace.engine.bottleneck import Finding
 from headrace.experiments.papers import (
     WINDOW_EVENTS,
-    StageTime,
     Verdict,
     View,
     bottleneck,
@@ -30,6 +30,7 @@ FIRST_ROWS: Final = 8
 FEWEST_TITLE_CHARS: Final = 12
 OTHER_COLUMNS_CHARS: Final = 60
 REFRESH_HZ: Final = 8
+LEAST_SHARE: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +41,13 @@ class Report:
     views: Sequence[View]
     first_row_s: float | None
     rows: pl.DataFrame
-    times: Sequence[StageTime]
+    findings: Sequence[Finding]
     plot: Path | None
     folder: Path
 
     def as_json(self) -> dict[str, Any]:
         """Return the result as plain values."""
-        verdict, slowest = judge(self.rows), bottleneck(self.times)
+        verdict, slowest = judge(self.rows), bottleneck(self.findings)
         return {
             "published": self.published,
             "stored": self.rows.height,
@@ -55,10 +56,11 @@ class Report:
             "elapsed_s": self.views[-1].at_s,
             "accuracy": verdict and verdict.best_right,
             "top2": verdict and verdict.best_or_second_right,
-            "bottleneck": slowest and f"{slowest.job}/{slowest.stage}",
+            "bottleneck": slowest and f"{slowest[0].job}/{slowest[1].stage}",
             "stages": [
-                {"job": t.job, "stage": t.stage, "busy_s": round(t.busy_s, 4), "events": t.events}
-                for t in self.times
+                {"job": finding.job, "stage": rate.stage, "share": round(rate.share, 4)}
+                for finding in self.findings
+                for rate in finding.stages
             ],
             "plot": self.plot and str(self.plot),
             "folder": str(self.folder),
@@ -138,7 +140,7 @@ def show(report: Report) -> None:
     verdict = judge(report.rows)
     if verdict is not None:
         _show_verdict(console, verdict)
-    _show_times(console, report.times)
+    _show_times(console, report.findings)
     stored, elapsed_s = report.rows.height, report.views[-1].at_s
     dead = f", {report.views[-1].dead:,} dead letters" if report.views[-1].dead else ""
     console.print(
@@ -186,24 +188,22 @@ def _show_verdict(console: Console, verdict: Verdict) -> None:
     console.print()
 
 
-def _show_times(console: Console, times: Sequence[StageTime]) -> None:
+def _show_times(console: Console, findings: Sequence[Finding]) -> None:
     table = Table(title="where the time went")
     table.add_column("job")
     table.add_column("stage")
-    for name in ("busy s", "share", "could do"):
+    for name in ("share of the time", "could do alone"):
         table.add_column(name, justify="right")
-    for time in times:
-        if time.busy_s < 0.0005:
-            continue
-        whole = sum(other.busy_s for other in times if other.job == time.job)
-        rate = "" if time.stage == "read" else f"{time.sustainable:,.0f}/s"
-        table.add_row(time.job, time.stage, f"{time.busy_s:.3f}", f"{time.busy_s / whole:.0%}", rate)
+    for finding in findings:
+        for rate in finding.stages:
+            if rate.share >= LEAST_SHARE:
+                table.add_row(finding.job, rate.stage, f"{rate.share:.1%}", f"{rate.rate:,.0f}/s")
     console.print(table)
-    slowest = bottleneck(times)
+    slowest = bottleneck(findings)
     if slowest is not None:
+        finding, rate = slowest
         console.print(
-            f"bottleneck: {slowest.stage} of job {slowest.job}, which alone could do "
-            f"{slowest.sustainable:,.0f} events/s with {slowest.instances} "
-            f"{'instance' if slowest.instances == 1 else 'instances'}",
+            f"bottleneck: {rate.stage} of job {finding.job}, which alone could do {rate.rate:,.0f} events/s "
+            f"with {finding.instances} {'instance' if finding.instances == 1 else 'instances'}",
             highlight=False,
         )

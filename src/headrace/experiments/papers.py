@@ -19,7 +19,8 @@ import polars as pl
 from headrace.clock import Clock, SystemClock
 from headrace.connect.feeds.fetch import HttpFetch
 from headrace.connect.feeds.poll import FeedPoller
-from headrace.engine.stages import STAGES
+from headrace.engine.bottleneck import Finding, StageRate, find
+from headrace.engine.spans import Look
 from headrace.errors import UserError
 from headrace.events.batch import POLARS_FAULTS
 from headrace.local.hub import Hub
@@ -32,6 +33,7 @@ from headrace.models.generator import document_blocks
 from headrace.models.linear import LinearModel
 from headrace.names import PROJECT_FILE
 from headrace.project import Project
+from headrace.project.bottleneck import ground
 from headrace.project.tables import read_table
 
 TABLE: Final = "scimlevents"
@@ -175,39 +177,25 @@ def judge(rows: pl.DataFrame) -> Verdict | None:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class StageTime:
-    """The busy time of one stage of a job, summed over its instances."""
-
-    job: str
-    stage: str
-    busy_s: float
-    events: int
-    instances: int
-
-    @property
-    def sustainable(self) -> float:
-        """Events per second that the stage could do if it alone kept its instances busy."""
-        return self.events * self.instances / self.busy_s if self.busy_s > 0 else float("inf")
-
-
-def stage_times(namespace: Namespace, project: Project) -> list[StageTime]:
-    """Return where the time of each job went, in the order of the data's path."""
-    progress = Progress(namespace)
-    times: list[StageTime] = []
+def findings(namespace: Namespace, project: Project) -> list[Finding]:
+    """Return where the time of each job went from its start on, in the order of the data's path."""
+    found = []
     for job in JOBS:
-        counters = [state.counters for state in progress.instances(job)]
-        events = int(sum(counter.get("events_in", 0) for counter in counters))
-        for stage in STAGES if counters else ():
-            busy_s = sum(counter.get(f"{stage}_ms", 0) for counter in counters) / 1000
-            times.append(StageTime(job, stage, busy_s, events, project.job(job).instances))
-    return times
+        states = Progress(namespace).instances(job)
+        began = Look([state._replace(counters={}) for state in states])
+        finding = find(job, began, Look(states), ground(project, job))
+        if finding is not None and finding.rate:
+            found.append(finding)
+    return found
 
 
-def bottleneck(times: Sequence[StageTime]) -> StageTime | None:
-    """Return the stage that limits the rate: reading aside, the one that could do the fewest events."""
-    working = [time for time in times if time.stage != "read" and time.events and time.busy_s > 0]
-    return min(working, key=lambda time: time.sustainable, default=None)
+def bottleneck(found: Sequence[Finding]) -> tuple[Finding, StageRate] | None:
+    """Return the stage that could do the fewest events alone, and what was found of its job.
+
+    The run begins with waiting for the first events: so the rates count, and not who waited.
+    """
+    stages = [(finding, rate) for finding in found for rate in finding.stages]
+    return min(stages, key=lambda stage: stage[1].rate, default=None)
 
 
 def arrival_times(views: Sequence[View]) -> list[float]:
