@@ -223,4 +223,4 @@ def _lookup(on: str, reference: Reference) -> tuple[ReferenceLookup, str]:
     relation = script.outputs[0].relation
     assert isinstance(relation, Project)
     assert isinstance(relation.source, ReferenceJoin)
-    return ReferenceLookup(relation.source, reference, script.text), "a"
+    return ReferenceLookup(relation.source, lambda: reference, script.text), "a"

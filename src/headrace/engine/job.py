@@ -88,7 +88,7 @@ class Instance:
         self._passing = None if job.stage is None else Passing(job.stage, self._progress, namespace)
         self._stateful: StatefulTasks | None = None
         if keeps:
-            cutting = Cutting(job.name, job.program, ordered, job.policy, job.per_partition)
+            cutting = Cutting(job.name, job.program, ordered, job.policy, job.per_partition, job.references)
             self._stateful = StatefulTasks(cutting, namespace, self._progress, self._name, self._clock)
         self._tasks = Tasks(self._progress, job.name, ordered, self._name, self._arranger.begin)
         self._ends = job.ends and not self._competing and all(source.ends for source in ordered.values())
@@ -172,6 +172,7 @@ class Instance:
                     return
                 self._staging.settle()
                 ending = self._progress.stop_requested(self._job.name) == "end"
+                self._job.references.refresh(self._clock)
                 self._shares.refresh()
                 if not self._shares.wanted:
                     return

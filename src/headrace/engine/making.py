@@ -83,7 +83,8 @@ def transformation_for(relation: Transformation, parts: Parts) -> Callable[[Batc
         case Apply():
             return lambda batch: apply_elements(batch, relation, script)
         case ReferenceJoin():
-            return ReferenceLookup(relation, parts.references[relation.reference], script).joined
+            name = relation.reference
+            return ReferenceLookup(relation, lambda: parts.references[name], script).joined
 
 
 def operator_for(relation: Stateful, parts: Parts) -> Operator:

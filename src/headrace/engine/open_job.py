@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from headrace.connect.sink import Sink
 from headrace.connect.source import Source
@@ -11,6 +11,7 @@ from headrace.engine.arrivals import POLICY
 from headrace.engine.bad_input import SET_ASIDE, BadInput
 from headrace.engine.passing import Stage
 from headrace.engine.program import Program
+from headrace.engine.references import References
 from headrace.events.watermark import Policy
 
 
@@ -20,6 +21,7 @@ class OpenJob:
 
     With `per_partition` a query with state runs as a task for each partition. One with a `stage` has no
     outputs: it passes its input on to another job. Unless it `ends` its inputs are parts of what goes on.
+    `bad` says what becomes of events that cannot be read.
     """
 
     name: str
@@ -31,6 +33,7 @@ class OpenJob:
     stage: Stage | None = None
     ends: bool = True
     bad: BadInput = SET_ASIDE
+    references: References = field(default_factory=References)
 
     @property
     def whole(self) -> str:

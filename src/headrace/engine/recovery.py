@@ -14,6 +14,7 @@ import msgspec
 
 from headrace.connect.source import OrderedSource, Poll
 from headrace.engine.arrivals import Arranger
+from headrace.engine.references import References
 from headrace.engine.snapshot import decode, encode
 from headrace.engine.timeline import Ticks, Timeline
 from headrace.errors import Fatal
@@ -35,13 +36,15 @@ class Read(msgspec.Struct, frozen=True, array_like=True):
 class Record(msgspec.Struct, frozen=True):
     """What an epoch changed the state by; the events were processed at `processed_us`.
 
-    With `skipped` the one event that was read kills its reader, and was set aside unseen.
+    With `skipped` the one event that was read kills its reader, and was set aside unseen. Of `references` so
+    many versions were known.
     """
 
     reads: Sequence[Read] = ()
     processed_us: int = 0
     ticks: Mapping[str, Mapping[int, int]] = {}
     skipped: bool = False
+    references: Mapping[str, int] = {}
 
     def encoded(self) -> str:
         """Return the record as JSON."""
@@ -61,7 +64,11 @@ def encoded_answers(answers: Mapping[str, Batch]) -> bytes | None:
 
 
 def rebuild(
-    timeline: Timeline, epochs: Sequence[Epoch], sources: Mapping[str, OrderedSource], arranger: Arranger
+    timeline: Timeline,
+    epochs: Sequence[Epoch],
+    sources: Mapping[str, OrderedSource],
+    arranger: Arranger,
+    references: References,
 ) -> None:
     """Bring a timeline from the state it was restored to behind the last of `epochs`.
 
@@ -69,6 +76,7 @@ def rebuild(
     """
     for epoch in epochs:
         record = msgspec.json.decode(epoch.ranges, type=Record)
+        references.use(record.references)
         polls = [poll for read in record.reads for poll in _again(sources[read.input], read)]
         if polls:
             if record.skipped:
@@ -80,6 +88,7 @@ def rebuild(
         answers: Mapping[str, Any] = {} if epoch.answers is None else decode(epoch.answers)
         if epoch.watermark_us is not None:
             timeline.rebuild(epoch.watermark_us, answers)
+    references.use({})
 
 
 def merged(ticks: Iterable[Ticks]) -> dict[str, dict[int, int]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import polars as pl
@@ -21,6 +21,7 @@ from headrace.engine.arrivals import Arranger, Arrivals, Piece, Rejected
 from headrace.engine.operator import State, StateValue
 from headrace.engine.program import Program, Results
 from headrace.engine.recovery import Record, encoded_answers, merged, reads_of, rebuild
+from headrace.engine.references import References
 from headrace.engine.shares import Shares
 from headrace.engine.snapshot import encode
 from headrace.engine.tasks import Place
@@ -53,6 +54,7 @@ class Cutting:
     sources: Mapping[str, OrderedSource]
     policy: Policy
     per_partition: bool
+    references: References = field(default_factory=References)
 
     @property
     def exchanges(self) -> dict[str, ExchangeSource]:
@@ -118,8 +120,11 @@ class StatefulTask:
 
     @property
     def is_followed(self) -> bool:
-        """Whether another stage goes by how far time has come here, and so must find it on record."""
-        return bool(self._cutting.exchanges)
+        """Whether it must be on record how far time has come, although no rows came of it.
+
+        Another stage goes by that; and what is looked up in data that change was so before the change.
+        """
+        return bool(self._cutting.exchanges) or self._cutting.references.changing
 
     @property
     def owned(self) -> bool:
@@ -151,7 +156,7 @@ class StatefulTask:
         self._saved_epoch = saved.epoch
         arranger.number_from(self.timeline.next_number)
         behind = [epoch for epoch in epochs if epoch.number > saved.epoch]
-        rebuild(self.timeline, behind, self._cutting.sources, arranger)
+        rebuild(self.timeline, behind, self._cutting.sources, arranger, self._cutting.references)
         if self.timeline.settle():
             # No epoch of another policy may stand behind the state that is saved.
             self._whole = _encoded(self.timeline.state)
@@ -183,8 +188,8 @@ class StatefulTask:
         self._ownership.check(tx)
         self._committed = False  # until `committed`: what is undone now must not be saved at an orderly end
         polls = [poll for poll in arrivals.polls if poll.partition in self._partitions.get(poll.input, ())]
-        reads = reads_of(polls)
-        record = Record(reads, arrivals.processed_us, merged(self._ticks), arrivals.skipped)
+        reads, known = reads_of(polls), self._cutting.references.known
+        record = Record(reads, arrivals.processed_us, merged(self._ticks), arrivals.skipped, known)
         if self._whole is not None:
             self._save(tx, SavedState(self.epoch, self._whole))
         self.epoch = self._progress.log_epoch(

@@ -55,3 +55,21 @@ CREATE TABLE recent_input (
     earlier_bad    INTEGER NOT NULL,
     PRIMARY KEY (job, line, input)
 ) STRICT;
+
+-- The versions of reference data that a job has noticed, in that order; epochs say how many they knew.
+CREATE TABLE reference_version (
+    job      TEXT NOT NULL,
+    input    TEXT NOT NULL,
+    number   INTEGER NOT NULL,
+    start_us INTEGER,             -- the time from which it is valid; NULL: for whatever is read from then on
+    name     TEXT NOT NULL,       -- of the file
+    seen     TEXT NOT NULL,       -- what the file was like, by which a change is noticed
+    hash     TEXT NOT NULL,       -- of its content
+    PRIMARY KEY (job, input, number)
+) STRICT;
+
+-- The rows of these versions, for as long as one has them.
+CREATE TABLE reference_content (
+    hash    TEXT PRIMARY KEY,
+    content BLOB NOT NULL
+) STRICT;

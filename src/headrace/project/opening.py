@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from headrace.connect.callable import CallableSink, PythonSettings
 from headrace.connect.console import ConsoleSettings, ConsoleSink
@@ -20,11 +20,14 @@ from headrace.connect.table import TableSettings, TableSink
 from headrace.connect.topic import Topic, TopicOutputSettings, TopicSink
 from headrace.connect.webhook import WebhookSettings, WebhookSink
 from headrace.engine.given import functions_of
+from headrace.engine.joins.reference import Reference
 from headrace.engine.open_job import OpenJob, instance_name
 from headrace.engine.passing import Stage, stage_script
 from headrace.engine.program import Program
+from headrace.engine.references import References
 from headrace.local.input_files import InputFiles
 from headrace.local.namespace import Namespace
+from headrace.local.reference_versions import VersionRecord
 from headrace.local.staged import path_on_record, published_bytes
 from headrace.local.table import Table
 from headrace.names import STAGE_MARK
@@ -32,6 +35,7 @@ from headrace.project.columns import columns_of
 from headrace.project.files import is_written
 from headrace.project.functions import load_function, python_function
 from headrace.project.project import Project
+from headrace.project.references import FileReference
 from headrace.project.stages import input_ends, layout_of, open_exchange_hub, open_exchange_source
 from headrace.sql.plan import Script
 
@@ -47,7 +51,8 @@ def opened_job(project: Project, namespace: Namespace, job: str, instance: int) 
             yield stage
         return
     script = project.runnable_script(job)
-    program, layout = open_program(project, script), layout_of(project, script)
+    references = open_references(project, namespace, job, script)
+    program, layout = open_program(project, script, references), layout_of(project, script)
     with contextlib.ExitStack() as stack:
         sources: dict[str, Source] = {}
         for name in script.inputs:
@@ -69,6 +74,7 @@ def opened_job(project: Project, namespace: Namespace, job: str, instance: int) 
             settings.policy,
             per_partition=layout.per_partition,
             bad=settings.bad,
+            references=references,
         )
 
 
@@ -97,12 +103,27 @@ def _opened_stage(project: Project, namespace: Namespace, stage: str, instance: 
         )
 
 
-def open_program(project: Project, script: Script) -> Program:
-    """Return a job's query with the functions and reference data that it names."""
+def open_references(project: Project, namespace: Namespace, job: str, script: Script) -> References:
+    """Return the reference data that a query names; what is noticed of them is put on record."""
+    return References(
+        {
+            name: FileReference(
+                name, project.references[name], project.folder, VersionRecord(namespace, job, name)
+            )
+            for name in script.references
+        }
+    )
+
+
+def open_program(
+    project: Project, script: Script, references: Mapping[str, Reference] | None = None
+) -> Program:
+    """Return a job's query with its functions, and its reference data: as files are now if not given."""
     called = functions_of(
         {name: load_function(project.folder, name, project.functions[name]) for name in script.functions}
     )
-    references = {name: project.reference(name) for name in script.references}
+    if references is None:
+        references = {name: project.reference(name) for name in script.references}
     return Program(script, called.scorers, aggregates=called.aggregates, references=references)
 
 

@@ -32,12 +32,12 @@ from typing import Any
 
 from headrace.connect.queue import QueueSettings
 from headrace.connect.topic import Subscription, subscriptions_of
-from headrace.engine.given import reference_of
 from headrace.engine.joins.reference import Reference
 from headrace.engine.runnable import check_runnable
 from headrace.errors import UserError, did_you_mean
 from headrace.names import PROJECT_FILE
 from headrace.project.functions import defines_aggregate
+from headrace.project.references import load_reference
 from headrace.project.running import run_of
 from headrace.project.settings import (
     INPUT_KINDS,
@@ -135,10 +135,7 @@ class Project:
 
     def reference(self, name: str) -> Reference:
         """Load reference data. Raises `UserError` or `DataError` for a file that cannot be read."""
-        settings = self.references[name]
-        if not settings.path:
-            raise UserError(f"inputs.{name}.path is missing: expected a JSON, CSV or Parquet file")
-        return reference_of(name, self.folder / settings.path)
+        return load_reference(name, self.references[name], self.folder)
 
     def job(self, name: str) -> JobSettings:
         """Return a job's settings. Raises `UserError` with the nearest name."""

@@ -22,15 +22,7 @@ from headrace.connect.webhook import WebhookSettings
 from headrace.engine.bad_input import BadInput, OnBad
 from headrace.events.watermark import Policy
 from headrace.limits import MAX_INSTANCES, MAX_LATE_DAYS
-
-
-class ReferenceSettings(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="reference", tag_field="kind"
-):
-    """``kind = "reference"``: rows that events are looked up in, of the JSON, CSV or Parquet file `path`."""
-
-    path: str | None = None
-
+from headrace.project.references import ReferenceSettings
 
 StreamSettings = HubSettings | QueueSettings | FileSettings
 InputSettings = StreamSettings | ReferenceSettings

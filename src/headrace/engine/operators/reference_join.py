@@ -5,7 +5,7 @@ Reference data move no time and nothing is kept: the event's row keeps its time 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import polars as pl
@@ -25,12 +25,16 @@ _NOTHING: Final = Batch(pl.DataFrame(), ())
 
 
 class ReferenceLookup:
-    """Joins rows with the reference data of a ReferenceJoin; a snapshot is grouped by its keys only once."""
+    """Joins rows with the reference data of a ReferenceJoin; a snapshot is grouped by its keys only once.
 
-    def __init__(self, join: ReferenceJoin, reference: Reference, script: str) -> None:
+    `current` gives the data that count now: they may be others for each batch.
+    """
+
+    def __init__(self, join: ReferenceJoin, current: Callable[[], Reference], script: str) -> None:
         self._join = join
         self._script = script
-        self._reference = reference
+        self._current = current
+        self._reference = current()
         self._matching = Matching(join.equal, join.condition, script)
         self._snapshots: dict[int, tuple[Batch, Grouped]] = {}
 
@@ -42,6 +46,8 @@ class ReferenceLookup:
         """
         if batch.height == 0:
             return batch
+        if (current := self._current()) is not self._reference:
+            self._reference, self._snapshots = current, {}
         parts = [self._looked_up(batch, place, rows) for place, rows in self._places(batch)]
         if len(parts) == 1:
             return Batch(parts[0].frame.drop(LEFT), parts[0].columns)
