@@ -93,7 +93,7 @@ def fill(sample: Sample, project: Project, place: Place, seconds: float) -> None
     if isinstance(place.settings, FileSettings | FileOutputSettings):
         files = place.settings
         if isinstance(files, FileOutputSettings):
-            files = FileSettings(files.given_path)
+            files = FileSettings(files.pattern(0), files.written_format, files.compression, files.delimiter)
         sample.add(last_lines(project.folder, files, sample.wanted))
         return
     with Namespace.open(project.data, looking=True) as namespace:

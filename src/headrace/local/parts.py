@@ -98,7 +98,7 @@ class PartRecord:
         """Return the parts that there are, in order of their numbers."""
         with self._namespace.reading() as connection:
             rows = connection.execute(_OF_OUTPUT, self._key)
-            return [Part(*row[:-1], bool(row[-1])) for row in rows]
+            return [Part(*row)._replace(closed=bool(row[-1])) for row in rows]
 
     def save(
         self, tx: Transaction, parts: Iterable[Part], begun: int, columns: Sequence[str] | None = None
