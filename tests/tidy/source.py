@@ -9,6 +9,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "headrace"
 
+#: Libraries that stand at the top of modules which are themselves loaded only where they are used.
+OPTIONAL = {"numba", "pyarrow"}
+
 
 @dataclass(frozen=True)
 class Module:
@@ -49,6 +52,31 @@ def imports(module: Module, *, local: bool) -> Iterator[tuple[str, int]]:
         for target in targets:
             if target in modules():
                 yield target, node.lineno
+
+
+@cache
+def needing_optional_libraries() -> set[str]:
+    """The package modules that cannot be loaded without a library that only some users have."""
+    found = {module.name for module in modules().values() if _loads(module.tree, OPTIONAL)}
+    while True:
+        above = {
+            module.name
+            for module in modules().values()
+            if any(target in found for target, _ in imports(module, local=False))
+        }
+        if above <= found:
+            return found
+        found |= above
+
+
+def _loads(tree: ast.AST, libraries: set[str]) -> bool:
+    for node in _nodes(tree, local=False):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        if any(name.split(".")[0] in libraries for name in names):
+            return True
+    return False
 
 
 def _nodes(tree: ast.AST, *, local: bool) -> Iterator[ast.AST]:
