@@ -157,3 +157,9 @@ UNPACKED_FREELY_BYTES: Final = 64 * 1024 * 1024
 #: A block of an Avro file, unpacked, and its rows: writers make blocks of 16 KB to 4 MB, a reader holds one.
 MAX_AVRO_BLOCK_BYTES: Final = 64 * 1024 * 1024
 MAX_AVRO_BLOCK_ROWS: Final = 1_000_000
+
+#: The path of an input file within a tenant's folder: S3 ends at 1,024 bytes.
+MAX_FILE_NAME_BYTES: Final = 1_024
+
+#: A line of a sensor file; a point takes 70 bytes, and what is longer is data of another kind.
+MAX_SENSOR_LINE_BYTES: Final = 64 * 1024
