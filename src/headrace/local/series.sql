@@ -40,3 +40,37 @@ CREATE TABLE series_gone (
     name      TEXT NOT NULL,
     PRIMARY KEY (tenant_id, name)
 ) STRICT, WITHOUT ROWID;
+
+-- Who writes files of a store: by it the files of one that is no more are found.
+CREATE TABLE series_line (
+    job      TEXT NOT NULL,
+    instance TEXT NOT NULL,
+    line     TEXT NOT NULL,
+    store    TEXT NOT NULL,
+    folder   TEXT NOT NULL,
+    PRIMARY KEY (job, instance, line, store)
+) STRICT;
+
+-- What became of each input file of late, and when, in microseconds since 1970: its message taken, reading,
+-- parsing and writing begun and ended, its message deleted.
+CREATE TABLE series_progress (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    job        TEXT NOT NULL,
+    line       TEXT NOT NULL,
+    tenant     TEXT NOT NULL,
+    file       TEXT NOT NULL,
+    message_id INTEGER NOT NULL,
+    points     INTEGER NOT NULL,
+    bad        INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    t1_us      INTEGER NOT NULL,
+    t2_us      INTEGER NOT NULL,
+    t3_us      INTEGER NOT NULL,
+    t4_us      INTEGER NOT NULL,
+    t5_us      INTEGER NOT NULL,
+    t6_us      INTEGER NOT NULL,
+    t7_us      INTEGER NOT NULL,
+    t8_us      INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX series_progress_by_job ON series_progress (job, id);
