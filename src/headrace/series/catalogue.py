@@ -217,7 +217,7 @@ def _segment(number: int, newest: int, name: str, level: int, points: int, *rest
 def _codes_of(
     connection: apsw.Connection, tenant: int, guids: Sequence[bytes]
 ) -> Iterator[tuple[bytes, int]]:
-    yield from connection.execute(_KNOWN, (tenant, apsw.carray(guids, flags=apsw.SQLITE_CARRAY_BLOB)))
+    yield from connection.execute(_KNOWN, (tenant, apsw.carray(tuple(guids), flags=apsw.SQLITE_CARRAY_BLOB)))
 
 
 def _cut(guids: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
