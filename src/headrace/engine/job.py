@@ -19,6 +19,7 @@ from functools import partial
 from typing import Final
 
 from headrace.clock import Clock, SystemClock
+from headrace.connect.files import FileSource
 from headrace.connect.sink import LocalSink, Prepared, RemoteSink
 from headrace.connect.source import CompetingSource, OrderedSource, Poll
 from headrace.engine.arrivals import NOTHING, Arranger, Arrivals, add_tally
@@ -81,6 +82,7 @@ class Instance:
         self._name = instance_name(instance)
         self._shares = Shares(self._progress, job.name, instance, instances, self._clock, whole=job.whole)
         ordered = {name: s for name, s in job.sources.items() if isinstance(s, OrderedSource)}
+        self._files = [s for s in job.sources.values() if isinstance(s, FileSource)]
         self._competing = [s for s in job.sources.values() if isinstance(s, CompetingSource)]
         keeps = keeps_state(job.program.script) or job.stage is not None
         described = job.program.script if job.stage is None else job.stage.script
@@ -167,7 +169,8 @@ class Instance:
         while not self._stopping:
             if self._clock.monotonic_ns() >= next_look_ns:
                 next_look_ns = self._clock.monotonic_ns() + int(HOUSEKEEPING_S * 1e9)
-                self._beat(self._delivery.condition or Condition("running", self._began_us))
+                waits = next(filter(None, (own.waits_for for own in self._files)), "")
+                self._beat(self._delivery.condition or Condition("running", self._began_us, waits))
                 if self._stops() or not self._wanted():
                     return
                 self._staging.settle()
