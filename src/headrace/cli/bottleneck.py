@@ -29,6 +29,9 @@ BAR_CHARS: Final = 20
 #: Stages that take less of the time are left out.
 _LEAST: Final = 0.0005
 
+#: A gain below this is none to speak of.
+_NOTHING: Final = 1.05
+
 DEFAULT_S: Final = 5.0
 
 
@@ -55,14 +58,12 @@ def run(arguments: argparse.Namespace) -> int:
     project, job = Project.load(Path(arguments.project)), arguments.job
     with looking(project, [job]) as looks:
         [status] = looks.look()
-        if not status.running:
+        if status.health in {"stopped", "failed"}:
             raise UserError(f"job '{job}' is not running: `headrace run {job}`, and ask again meanwhile")
         with waiting(f"watching job {job}"):
             finding = observe(project, looks, max(0.5, arguments.seconds), SystemClock())
     if finding is None:
-        raise UserError(
-            f"no instance of job '{job}' has ended a batch in that time: ask with more --seconds"
-        )
+        raise UserError(f"no instance of job '{job}' has ended a batch in that time: ask with more --seconds")
     if arguments.json:
         print_json(as_plain(finding))
     else:
@@ -87,6 +88,8 @@ def sentences(finding: Finding) -> list[str]:
     """Return what was found in sentences: what limits the job, why, and what would help."""
     now = f"{rate_text(finding.rate)} events/s with {count_text(finding.instances, 'instance')}"
     more = f"one more would make it {rate_text(finding.next_rate)}"
+    if finding.gain < _NOTHING:
+        more = "one more would change little"
     return [
         f"limited by {finding.limit}: {finding.why}",
         f"{now}; {more}",
@@ -96,7 +99,9 @@ def sentences(finding: Finding) -> list[str]:
 
 def short(finding: Finding) -> str:
     """Return what limits a job in a few words, for one line among others."""
-    gain = f"one more instance: x{finding.gain:.2g}" if finding.held_by is None else "one more would not help"
+    gain = "one more instance: little"
+    if finding.gain >= _NOTHING:
+        gain = f"one more instance: {rate_text(finding.next_rate)} events/s"
     return f"limited by {finding.limit} ({gain})"
 
 

@@ -37,6 +37,9 @@ _OF_BATCHES: Final = ("read", "commit", "deliver")
 _SMALL_ROWS: Final = 1_000
 _FILLED: Final = 0.5
 
+#: What it takes until another process has its turn to write, and has read again what that changed: measured.
+_HAND_OVER_S: Final = 0.0008
+
 #: A rate that is more than so much below what another instance could add is held down by something.
 _HELD: Final = 0.9
 
@@ -180,19 +183,41 @@ def _one_more(work: Work, limit: str, ground: Ground) -> tuple[float, Holds | No
     more = (len(work.working) + 1) / len(work.working)
     # What a partition hands out at a time stays what it is: with fewer partitions each a batch has less.
     smaller = more if limit == BATCHES and ground.tasks is not None else 1.0
-    wanted = work.rate * more / smaller
+    in_turn = work.rate * _in_turn(work, ground, smaller)
     cores = _ratio(ground.cores * work.rows, work.total("cpu_s"))
-    turns = _ratio(work.rows, _in_turn_s(work, ground) * smaller)
-    bound = min(cores, turns)
-    rate = min(wanted, bound if smaller > 1 else max(bound, work.rate))
+    rate = min(in_turn, cores) if smaller > 1 else max(work.rate, min(in_turn, cores))
     if rate >= _HELD * work.rate * more:
         return rate, None
-    return rate, "cores" if cores < min(turns, wanted) else "commits"
+    return rate, "cores" if cores < in_turn else "commits"
 
 
-def _in_turn_s(work: Work, ground: Ground) -> float:
-    """Return the time in which only one instance can do it: commits, and leases, which are commits, too."""
-    return work.busy_s["commit"] + (work.busy_s["read"] if ground.tasks is None else 0.0)
+def _in_turn(work: Work, ground: Ground, smaller: float) -> float:
+    """Return how many times the rate would be with one more instance, by the turns that instances take.
+
+    Commits are made one at a time, and so are leases, which are commits, too. An event costs `smaller` times
+    as much if batches are so much smaller.
+    """
+    count, rows = len(work.working), work.rows or 1.0
+    leases = ground.tasks is None
+    held_s = (work.busy_s["commit"] + (work.busy_s["read"] if leases else 0.0)) / rows
+    hand_over_s = work.total("batches") * (2 if leases else 1) * _HAND_OVER_S / rows
+    whole_s = (work.total("wall_s") - work.total("idle_s") - work.total("lock_wait_s")) / rows
+    apart_s = max(0.0, whole_s - held_s)
+    now = _cycles(count, held_s + (hand_over_s if count > 1 else 0.0), apart_s)
+    return _cycles(count + 1, (held_s + hand_over_s) * smaller, apart_s * smaller) / now
+
+
+def _cycles(instances: int, in_turn_s: float, apart_s: float) -> float:
+    """Return how many cycles a second instances do that meet at one place, by mean value analysis.
+
+    One that comes there finds as many as there are on the average with one instance less.
+    """
+    there = rate = 0.0
+    for count in range(1, instances + 1):
+        time_s = in_turn_s * (1 + there)
+        rate = count / max(apart_s + time_s, 1e-12)
+        there = rate * time_s
+    return rate
 
 
 def _ratio(rows: float, seconds: float) -> float:

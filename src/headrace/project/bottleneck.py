@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,9 +19,9 @@ from headrace.project.stages import layout_of, stages_of
 from headrace.project.status import JobStatus, Looking
 from headrace.sql.partitioning import keeps_nothing
 
-#: How often whoever waits for reports of instances looks again, in seconds, and how much longer at most.
+#: How often whoever waits for reports of instances looks again, in seconds, and how long at most.
 _AGAIN_S: Final = 0.5
-_PATIENCE: Final = 3
+PATIENCE_S: Final = 20.0
 
 _MACHINE: Final = Path("/proc/stat")
 
@@ -42,18 +42,22 @@ def glance(status: JobStatus) -> Glance:
 def observe(project: Project, looks: Looking, seconds: float, clock: Clock) -> Finding | None:
     """Look at the one job of `looks` twice, `seconds` apart, and return what limits it.
 
-    Waits longer where an instance has not reported in that time, as in a long batch, but no more than four
-    times as long. None if then none has.
+    Waits up to `PATIENCE_S` for instances that are starting, and again for those that have not reported in
+    that time, as in a long batch. None if then none has.
     """
-    before = glance(*looks.look())
-    waited_s = 0.0
-    while True:
-        pause_s = seconds if waited_s == 0 else _AGAIN_S
-        clock.sleep(pause_s)
-        waited_s += pause_s
-        after = glance(*looks.look())
-        if _all_reported(before.status, after.status) or waited_s >= (1 + _PATIENCE) * seconds:
-            return compare(project, before, after)
+    before = _until(lambda glanced: bool(glanced.status.running), looks, clock)
+    clock.sleep(seconds)
+    after = _until(lambda glanced: _all_reported(before.status, glanced.status), looks, clock)
+    return compare(project, before, after)
+
+
+def _until(done: Callable[[Glance], bool], looks: Looking, clock: Clock) -> Glance:
+    """Look again and again until it is as it should be, or patience is at its end."""
+    for _ in range(int(PATIENCE_S / _AGAIN_S)):
+        if done(found := glance(*looks.look())):
+            return found
+        clock.sleep(_AGAIN_S)
+    return glance(*looks.look())
 
 
 def compare(project: Project, before: Glance, after: Glance) -> Finding | None:
