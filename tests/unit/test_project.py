@@ -78,7 +78,7 @@ def test_settings_are_read_from_a_file_or_its_folder(project):
         ("[inputs.a]\n", "inputs.a.kind is missing: expected one of hub, queue"),
         (
             '[inputs.a]\nkind = "hubb"\n',
-            "inputs.a.kind: expected one of hub, queue, topic, file, reference, found 'hubb'",
+            "inputs.a.kind: expected one of hub, queue, topic, file, dataset, reference, found 'hubb'",
         ),
         ('[inputs.a]\nkind = "hubb"\n', "Did you mean 'hub'?"),
         ('[inputs.a]\nkind = "table"\n', "inputs.a.kind: expected one of hub, queue"),

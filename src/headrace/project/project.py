@@ -37,7 +37,7 @@ from headrace.engine.runnable import check_runnable
 from headrace.errors import UserError, did_you_mean
 from headrace.names import PROJECT_FILE
 from headrace.project.functions import defines_aggregate
-from headrace.project.references import load_reference
+from headrace.project.references import ReferenceSettings, load_reference
 from headrace.project.running import run_of
 from headrace.project.settings import (
     INPUT_KINDS,
@@ -48,11 +48,11 @@ from headrace.project.settings import (
     OutputSettings,
     ProjectSettings,
     PublishSettings,
-    ReferenceSettings,
     StreamSettings,
     read_inputs,
 )
 from headrace.project.values import convert, expanded, section
+from headrace.series.settings import DatasetSettings
 from headrace.sql.bind import bind
 from headrace.sql.plan import Script
 
@@ -121,7 +121,14 @@ class Project:
     @property
     def streams(self) -> dict[str, StreamSettings]:
         """The inputs that events come from."""
-        return {k: s for k, s in self.inputs.items() if not isinstance(s, ReferenceSettings)}
+        return {
+            k: s for k, s in self.inputs.items() if not isinstance(s, ReferenceSettings | DatasetSettings)
+        }
+
+    @property
+    def datasets(self) -> dict[str, DatasetSettings]:
+        """The inputs that are files of tenants, which a work queue names."""
+        return {k: s for k, s in self.inputs.items() if isinstance(s, DatasetSettings)}
 
     @property
     def references(self) -> dict[str, ReferenceSettings]:

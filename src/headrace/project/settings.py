@@ -23,9 +23,10 @@ from headrace.engine.bad_input import BadInput, OnBad
 from headrace.events.watermark import Policy
 from headrace.limits import MAX_INSTANCES, MAX_LATE_DAYS
 from headrace.project.references import ReferenceSettings
+from headrace.series.settings import DatasetSettings
 
 StreamSettings = HubSettings | QueueSettings | FileSettings
-InputSettings = StreamSettings | ReferenceSettings
+InputSettings = StreamSettings | DatasetSettings | ReferenceSettings
 OutputSettings = (
     TableSettings
     | QueueSettings
@@ -45,6 +46,7 @@ INPUT_KINDS: Final[dict[str, type[InputSettings | TopicInputSettings]]] = {
     "queue": QueueSettings,
     "topic": TopicInputSettings,  # becomes the queue that the subscription is
     "file": FileSettings,
+    "dataset": DatasetSettings,
     "reference": ReferenceSettings,
 }
 OUTPUT_KINDS: Final[dict[str, type[OutputSettings]]] = {
