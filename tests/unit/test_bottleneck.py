@@ -124,8 +124,8 @@ def test_batches_that_the_input_keeps_small_are_named():
     finding = found(few, tasks=None)
     assert finding.limit == "batches"
     assert "8.0 events at a time" in finding.why
-    # Leases and commits take turns, and to hand these over takes about a sixth of the time.
-    assert finding.rate <= finding.next_rate < 8_000 / (7 + 1 + 1.6)
+    # Leases and commits take turns, and to hand these over takes a tenth of the time.
+    assert finding.rate <= finding.next_rate < 8_000 / (7 + 1 + 1)
     assert finding.held_by == "commits"
 
 

@@ -38,7 +38,7 @@ _SMALL_ROWS: Final = 1_000
 _FILLED: Final = 0.5
 
 #: What it takes until another process has its turn to write, and has read again what that changed: measured.
-_HAND_OVER_S: Final = 0.0008
+_HAND_OVER_S: Final = 0.0005
 
 #: A rate that is more than so much below what another instance could add is held down by something.
 _HELD: Final = 0.9
