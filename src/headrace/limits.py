@@ -163,3 +163,7 @@ MAX_FILE_NAME_BYTES: Final = 1_024
 
 #: A line of a sensor file; a point takes 70 bytes, and what is longer is data of another kind.
 MAX_SENSOR_LINE_BYTES: Final = 64 * 1024
+
+#: How much more than the default a tenant's weight may be, or less: shares so far apart mean a cap or a queue
+#: of its own.
+MAX_TENANT_WEIGHT: Final = 1_000

@@ -55,15 +55,15 @@ def test_events_that_differ_in_any_part_of_their_origin_are_two_entries(namespac
     assert letters.count() == 2
 
 
-def test_entries_are_found_by_job_source_and_reason(namespace, letters):
+def test_entries_are_found_by_job_source_and_tenant(namespace, letters):
     add(
         namespace,
         letters,
         letter(1),
         letter(2, job="b"),
         letter(3, source="s"),
-        letter(4, reason="r"),
-        letter(5, job="b", source="s", reason="r"),
+        letter(4, tenant="t"),
+        letter(5, job="b", source="s", tenant="t"),
     )
 
     def positions(**wanted):
@@ -72,8 +72,8 @@ def test_entries_are_found_by_job_source_and_reason(namespace, letters):
     assert positions() == [1, 2, 3, 4, 5]
     assert positions(job="b") == [2, 5]
     assert positions(source="s") == [3, 5]
-    assert positions(reason="r") == [4, 5]
-    assert positions(job="b", source="s", reason="r") == [5]
+    assert positions(tenant="t") == [4, 5]
+    assert positions(job="b", source="s", tenant="t") == [5]
     assert positions(job="none") == []
     assert (letters.count(), letters.count(job="b")) == (5, 2)
 

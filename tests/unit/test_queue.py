@@ -52,13 +52,13 @@ def bodies(messages):
 def test_messages_come_in_the_order_they_were_sent_with_what_they_were_sent_with(namespace, queue, clock):
     sent_us = clock.now_us()
     send(namespace, queue, b"a", b"\x00\xff", tenant="north", priority=2)
-    send(namespace, queue, b"", priority=2)
+    send(namespace, queue, b"", tenant="north", priority=1)
     clock.sleep(1)
     messages = claim(queue)
     assert [tuple(message)[1:2] + tuple(message)[3:] for message in messages] == [
         (b"a", 1, sent_us, "north", 2),
         (b"\x00\xff", 1, sent_us, "north", 2),
-        (b"", 1, sent_us, "", 2),
+        (b"", 1, sent_us, "north", 1),
     ]
 
 

@@ -85,7 +85,8 @@ class Retry:
             for letter in page:
                 removed = self._letters.delete(tx, [letter.id])  # 0: another process has retried it meanwhile
                 if removed and self._to is None and letter.source_kind == "queue":
-                    Queue(self._namespace, letter.source).send(tx, [letter.body])
+                    queue = Queue(self._namespace, letter.source)
+                    queue.send(tx, [letter.body], tenant=letter.tenant, cost=letter.cost)
                 elif removed and self._to is None and letter.source_kind == DEAD_OUTPUT:
                     rows.setdefault((letter.job, letter.source), []).append(letter.body)
                 finished += removed

@@ -13,15 +13,17 @@ from headrace.local.namespace import Namespace, Transaction, within_bytes
 
 _ADD = """
 INSERT INTO dead_letter
-    (job, source_kind, source, partition, position, body, reason, detail, attempts, first_us, dead_us)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    (job, source_kind, source, partition, position, body, reason, detail, attempts, first_us, dead_us,
+     tenant, cost)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (job, source_kind, source, partition, position) DO UPDATE SET
     body = excluded.body, reason = excluded.reason, detail = excluded.detail,
     attempts = attempts + excluded.attempts, dead_us = excluded.dead_us
 """
 
 _FIND = """
-SELECT job, source_kind, source, partition, position, body, reason, detail, attempts, first_us, dead_us, id
+SELECT job, source_kind, source, partition, position, body, reason, detail, attempts, first_us, dead_us, id,
+    tenant, cost
 FROM dead_letter
 WHERE id > :after
   AND (:job IS NULL OR job = :job)
@@ -29,12 +31,13 @@ WHERE id > :after
   AND (:kind IS NULL OR source_kind = :kind)
   AND (:since_us IS NULL OR dead_us >= :since_us)
   AND (:until_us IS NULL OR dead_us < :until_us)
-  AND (:reason IS NULL OR reason = :reason)
+  AND (:tenant IS NULL OR tenant = :tenant)
 ORDER BY id LIMIT :limit
 """
 
 _GET = """
-SELECT job, source_kind, source, partition, position, body, reason, detail, attempts, first_us, dead_us, id
+SELECT job, source_kind, source, partition, position, body, reason, detail, attempts, first_us, dead_us, id,
+    tenant, cost
 FROM dead_letter WHERE id = ?
 """
 
@@ -56,6 +59,7 @@ class DeadLetter(NamedTuple):
 
     `position` is the offset in the partition, or the id of a queue's message; `body` is always the bytes as
     they came. `first_us` is when the event was first met and `dead_us` when it was set aside last (0: now).
+    It is `tenant`'s ('': nobody's in particular), which pays `cost` when its queue hands it out again.
     """
 
     job: str
@@ -70,6 +74,8 @@ class DeadLetter(NamedTuple):
     first_us: int = 0
     dead_us: int = 0
     id: int = 0
+    tenant: str = ""
+    cost: int = 1
 
 
 class DeadLetters:
@@ -81,7 +87,17 @@ class DeadLetters:
     def add(self, tx: Transaction, entries: Iterable[DeadLetter]) -> None:
         """Keep each entry; one that stands already (job, source, position) gets its attempts added."""
         tx.connection.executemany(
-            _ADD, ((*entry[:9], entry.first_us or tx.now_us, entry.dead_us or tx.now_us) for entry in entries)
+            _ADD,
+            (
+                (
+                    *entry[:9],
+                    entry.first_us or tx.now_us,
+                    entry.dead_us or tx.now_us,
+                    entry.tenant,
+                    entry.cost,
+                )
+                for entry in entries
+            ),
         )
 
     def find(
@@ -89,8 +105,8 @@ class DeadLetters:
         *,
         job: str | None = None,
         source: str | None = None,
-        reason: str | None = None,
         kind: str | None = None,
+        tenant: str | None = None,
         since_us: int | None = None,
         until_us: int | None = None,
         after: int = 0,
@@ -104,8 +120,8 @@ class DeadLetters:
         wanted = {
             "job": job,
             "source": source,
-            "reason": reason,
             "kind": kind,
+            "tenant": tenant,
             "since_us": since_us,
             "until_us": until_us,
             "after": after,

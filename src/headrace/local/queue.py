@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import apsw
@@ -24,13 +24,16 @@ from headrace.limits import (
     MAX_VISIBILITY_TIMEOUT_S,
     MAX_WOKEN_MESSAGES,
 )
+from headrace.local import fair_queue
 from headrace.local.dead_letters import DeadLetter, DeadLetters
+from headrace.local.fair_queue import TenantCount, TenantShare, Turn
 from headrace.local.namespace import Namespace, Transaction
 from headrace.names import checked_name
 
 _SEND: Final = """
-INSERT INTO message (id, queue_id, tenant, priority, enqueued_us, hidden_until_us)
-SELECT :first_id + rowid - 1, :queue_id, :tenant, :priority, :now_us, :hidden_until_us FROM carray(:bodies)
+INSERT INTO message (id, queue_id, tenant, tenant_id, priority, enqueued_us, hidden_until_us, cost)
+SELECT :first_id + rowid - 1, :queue_id, :tenant, :tenant_id, :priority, :now_us, :hidden_until_us, value
+FROM carray(:costs)
 """
 
 _SEND_BODIES: Final = """
@@ -38,8 +41,13 @@ INSERT INTO message_body (id, body) SELECT :first_id + rowid - 1, value FROM car
 """
 
 _ANYTHING_TO_CLAIM: Final = """
-SELECT EXISTS (SELECT 1 FROM message WHERE queue_id = queue.id AND hidden_until_us IS NULL)
-    OR EXISTS (SELECT 1 FROM message WHERE queue_id = queue.id AND hidden_until_us <= :now_us)
+SELECT EXISTS (
+        SELECT 1 FROM message WHERE queue_id = queue.id AND hidden_until_us IS NULL AND tenant_id IS NULL
+    ) OR EXISTS (SELECT 1 FROM message WHERE queue_id = queue.id AND hidden_until_us <= :now_us)
+    OR EXISTS (
+        SELECT 1 FROM queue_tenant WHERE queue_id = queue.id AND ready > 0
+            AND (max_in_flight IS NULL OR in_flight < max_in_flight)
+    )
 FROM queue WHERE name = :name
 """
 
@@ -47,19 +55,35 @@ _WAKE: Final = """
 UPDATE message SET hidden_until_us = NULL WHERE id IN (
     SELECT id FROM message WHERE queue_id = ? AND hidden_until_us <= ? ORDER BY hidden_until_us LIMIT ?
 )
+RETURNING tenant_id, 1, -(receipt IS NOT NULL)
 """
 
 _READY: Final = """
-SELECT message.id, body, delivery_count, enqueued_us, tenant, priority, owner
+SELECT message.id, body, delivery_count, enqueued_us, tenant, priority, owner, cost, charged
 FROM message CROSS JOIN message_body USING (id)
-WHERE queue_id = ? AND hidden_until_us IS NULL
+WHERE queue_id = ? AND hidden_until_us IS NULL AND tenant_id IS NULL
 ORDER BY priority DESC, message.id
 """
 
+_READY_OF_TENANT: Final = _READY.replace("queue_id = ?", "tenant_id = ?").replace(
+    "tenant_id IS NULL", "tenant_id IS NOT NULL"
+)
+
 _LEASE: Final = """
 UPDATE message
-SET hidden_until_us = ?, receipt = ?, owner = ?, delivery_count = delivery_count + 1
+SET hidden_until_us = ?, receipt = ?, owner = ?, delivery_count = delivery_count + 1, charged = 1
 WHERE id IN (SELECT value FROM carray(?))
+"""
+
+# What the tenants of held messages have more of, ready and in flight, once they are leased or given back: a
+# lease that ran out is held for as long as nobody else has the message.
+_RENEWED: Final = """
+SELECT tenant_id, -1, 1 FROM message
+WHERE receipt = ? AND id IN (SELECT value FROM carray(?)) AND hidden_until_us IS NULL
+"""
+_RELEASED: Final = """
+SELECT tenant_id, 1, -1 FROM message
+WHERE receipt = ? AND id IN (SELECT value FROM carray(?)) AND hidden_until_us IS NOT NULL
 """
 
 _RENEW: Final = """
@@ -76,9 +100,13 @@ _RECLAIM: Final = """
 UPDATE message SET hidden_until_us = NULL, receipt = NULL
 WHERE queue_id = (SELECT id FROM queue WHERE name = ?)
   AND hidden_until_us > ? AND receipt IS NOT NULL AND owner = ?
+RETURNING tenant_id, 1, -1
 """
 
-_CURRENT: Final = "SELECT id FROM message WHERE receipt = ? AND id IN (SELECT value FROM carray(?))"
+_CURRENT: Final = """
+SELECT id, tenant_id, -(hidden_until_us IS NULL), -(hidden_until_us IS NOT NULL)
+FROM message WHERE receipt = ? AND id IN (SELECT value FROM carray(?))
+"""
 _DELETE: Final = "DELETE FROM message WHERE id IN (SELECT value FROM carray(?))"
 _DELETE_BODIES: Final = "DELETE FROM message_body WHERE id IN (SELECT value FROM carray(?))"
 
@@ -147,6 +175,8 @@ class _Ready(NamedTuple):
     tenant: str
     priority: int
     owner: str | None
+    cost: int
+    charged: int
 
 
 class Queue:
@@ -177,13 +207,16 @@ class Queue:
         bodies: Sequence[bytes],
         *,
         tenant: str = "",
+        cost: int | Sequence[int] | None = None,
         priority: int = 0,
         available_us: int | None = None,
     ) -> None:
         """Append messages, hidden until `available_us` if that is given.
 
-        Higher `priority` is handed out first, equal ones in the order in which they arrived. Raises
-        `DataError` for a body over `MAX_EVENT_BYTES`.
+        Higher `priority` is handed out first, equal ones in the order in which they arrived. The first
+        message with a `tenant` makes the queue fair: tenants take turns, and each is charged the `cost` of
+        its messages in bytes, that of all or of each, by default that of the body, at least 1. Priorities
+        then count among the messages of a tenant. Raises `DataError` for a body over `MAX_EVENT_BYTES`.
         """
         if not bodies:
             return
@@ -192,19 +225,26 @@ class Queue:
                 f"a message of {largest} bytes is too large for queue {self.name!r}: "
                 f"at most {MAX_EVENT_BYTES}. Send less, or store the body elsewhere and send where it is"
             )
+        costs = _costs(bodies, cost)
+        queue_id = self._count_sent(tx, len(bodies))
+        tenant_id = fair_queue.tenant_of(tx, queue_id, tenant)
         values = {
             "first_id": tx.connection.execute(
                 "UPDATE message_sequence SET next_id = next_id + ?1 RETURNING next_id - ?1", (len(bodies),)
             ).get,
-            "queue_id": self._count_sent(tx, len(bodies)),
+            "queue_id": queue_id,
             "tenant": tenant,
+            "tenant_id": tenant_id,
             "priority": priority,
             "now_us": tx.now_us,
             "hidden_until_us": available_us if available_us and available_us > tx.now_us else None,
             "bodies": apsw.carray(tuple(bodies)),
+            "costs": apsw.carray(costs),
         }
         tx.connection.execute(_SEND, values)
         tx.connection.execute(_SEND_BODIES, values)
+        if tenant_id is not None and values["hidden_until_us"] is None:
+            fair_queue.move(tx, [(tenant_id, len(bodies), 0)])
 
     def _count_sent(self, tx: Transaction, count: int) -> int:
         queue_id: int = tx.connection.execute(
@@ -214,12 +254,25 @@ class Queue:
         ).get
         return queue_id
 
+    def set_tenants(self, shares: Mapping[str, TenantShare]) -> None:
+        """Give tenants these shares from now on, and all others the default one.
+
+        It is a transaction of its own, and writes nothing if nothing changes. What stands in the queue, and
+        what tenants have been charged, stays.
+        """
+        fair_queue.set_shares(self._namespace, self.name, shares)
+
+    def tenants(self) -> dict[str, TenantCount]:
+        """Return the share of each tenant and what it has ready and in flight."""
+        return fair_queue.tenant_counts(self._namespace, self.name)
+
     def claim(self, *, limit: int, owner: str, max_bytes: int = MAX_BATCH_BYTES) -> list[Message]:
         """Lease up to `limit` messages with up to `max_bytes` of bodies, but at least one if there is any.
 
         It is a transaction of its own. Messages that were handed out before come in ever smaller batches, at
         last alone: one that kills its consumer then dies without taking its neighbours with it. Those that
-        have no delivery left become dead letters here.
+        have no delivery left become dead letters here. In a fair queue they are all of the tenant whose turn
+        it is.
         """
         while self._anything_to_claim():
             with self._namespace.transaction() as tx:
@@ -235,19 +288,39 @@ class Queue:
 
     def _claim(self, tx: Transaction, limit: int, owner: str, max_bytes: int) -> list[Message]:
         queue_id: int = tx.connection.execute("SELECT id FROM queue WHERE name = ?", (self.name,)).get
-        tx.connection.execute(_WAKE, (queue_id, tx.now_us, MAX_WOKEN_MESSAGES))
-        ready = tx.connection.execute(_READY, (queue_id,))
-        chosen, spent = self._choose(map(_Ready._make, ready), limit, max_bytes)
-        ready.close()
+        fair_queue.move(tx, tx.connection.execute(_WAKE, (queue_id, tx.now_us, MAX_WOKEN_MESSAGES)))
+        turn = None
+        if fair_queue.is_fair(tx, queue_id):
+            turn = fair_queue.next_turn(tx, queue_id)
+            if turn is None:
+                return []
+            limit = limit if turn.room is None else min(limit, turn.room)
+        chosen, spent = self._in_turn(tx, queue_id, turn, limit, max_bytes)
         self._bury(tx, spent)
         receipt = secrets.token_bytes(16)
         if chosen:
             ids = apsw.carray(array("q", (row.id for row in chosen)))
             tx.connection.execute(_LEASE, (self._hidden_until_us(tx), receipt, owner, ids))
+        if turn is not None:
+            cost = sum(row.cost for row in chosen if not row.charged)
+            fair_queue.take_turn(tx, queue_id, turn, leased=len(chosen), buried=len(spent), cost=cost)
         return [
             Message(row.id, row.body, receipt, row.deliveries + 1, row.enqueued_us, row.tenant, row.priority)
             for row in chosen
         ]
+
+    def _in_turn(
+        self, tx: Transaction, queue_id: int, turn: Turn | None, limit: int, max_bytes: int
+    ) -> tuple[list[_Ready], list[_Ready]]:
+        """Return the messages to hand out, and those whose deliveries are spent, that come first."""
+        if turn is None:
+            ready = tx.connection.execute(_READY, (queue_id,))
+        else:
+            ready = tx.connection.execute(_READY_OF_TENANT, (turn.tenant_id,))
+        try:
+            return self._choose(map(_Ready._make, ready), limit, max_bytes)
+        finally:
+            ready.close()
 
     def _choose(
         self, ready: Iterator[_Ready], limit: int, max_bytes: int
@@ -294,6 +367,8 @@ class Queue:
             detail=f"handed out {row.deliveries} times without being finished, at last to {row.owner}",
             attempts=row.deliveries,
             first_us=row.enqueued_us,
+            tenant=row.tenant,
+            cost=row.cost,
         )
 
     def renew(self, messages: Iterable[Message]) -> int:
@@ -302,6 +377,7 @@ class Queue:
             until_us = self._hidden_until_us(tx)
             held = 0
             for receipt, ids in _by_receipt(messages):
+                fair_queue.move(tx, tx.connection.execute(_RENEWED, (receipt, apsw.carray(ids))))
                 tx.connection.execute(_RENEW, (until_us, receipt, apsw.carray(ids)))
                 held += tx.connection.changes()
         return held
@@ -314,8 +390,10 @@ class Queue:
         finished: array[int] = array("q")
         lost: list[int] = []
         for receipt, ids in _by_receipt(messages):
-            current = {row[0] for row in tx.connection.execute(_CURRENT, (receipt, apsw.carray(ids)))}
+            rows = tx.connection.execute(_CURRENT, (receipt, apsw.carray(ids))).fetchall()
+            current = {row[0] for row in rows}
             finished.extend(current)
+            fair_queue.move(tx, (row[1:] for row in rows))
             lost.extend(message_id for message_id in ids if message_id not in current)
         if lost:
             raise LostLease(self.name, lost, self.visibility_timeout_s)
@@ -334,6 +412,7 @@ class Queue:
         with self._namespace.transaction() as tx:
             released = 0
             for receipt, ids in _by_receipt(messages):
+                fair_queue.move(tx, tx.connection.execute(_RELEASED, (receipt, apsw.carray(ids))))
                 tx.connection.execute(_RELEASE, (receipt, apsw.carray(ids)))
                 released += tx.connection.changes()
         return released
@@ -344,8 +423,9 @@ class Queue:
         Their deliveries stay counted: one of them may be what it died of.
         """
         with self._namespace.transaction() as tx:
-            tx.connection.execute(_RECLAIM, (self.name, tx.now_us, owner))
-            return tx.connection.changes()
+            held = tx.connection.execute(_RECLAIM, (self.name, tx.now_us, owner)).fetchall()
+            fair_queue.move(tx, held)
+        return len(held)
 
     def depth(self) -> Depth:
         """Return how full the queue is now; a queue that never had a message is empty."""
@@ -357,6 +437,15 @@ class Queue:
 
     def _hidden_until_us(self, tx: Transaction) -> int:
         return tx.now_us + int(self.visibility_timeout_s * 1_000_000)
+
+
+def _costs(bodies: Sequence[bytes], cost: int | Sequence[int] | None) -> array[int]:
+    """Return what each message is charged, at least 1: what costs nothing would go before all else."""
+    if isinstance(cost, int):
+        return array("q", [max(cost, 1)]) * len(bodies)
+    if cost is not None and len(cost) != len(bodies):
+        raise ValueError(f"{len(cost)} costs for {len(bodies)} messages")
+    return array("q", [max(one, 1) for one in (map(len, bodies) if cost is None else cost)])
 
 
 def list_queues(namespace: Namespace) -> list[str]:

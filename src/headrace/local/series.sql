@@ -74,3 +74,44 @@ CREATE TABLE series_progress (
 ) STRICT;
 
 CREATE INDEX series_progress_by_job ON series_progress (job, id);
+
+-- Fair shares of queues ----------------------------------------------------------------------------------
+
+-- Queues whose claims take turns by tenant. Starts are finish tags as they were when served last.
+CREATE TABLE fair_queue (
+    queue_id     INTEGER PRIMARY KEY,
+    urgent_turns INTEGER NOT NULL DEFAULT 0,  -- of the urgent class in a row
+    urgent_start REAL NOT NULL DEFAULT 0,
+    normal_start REAL NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE TABLE queue_tenant (
+    id            INTEGER PRIMARY KEY,
+    queue_id      INTEGER NOT NULL,
+    name          TEXT NOT NULL,
+    weight        REAL NOT NULL DEFAULT 1,
+    urgent        INTEGER NOT NULL DEFAULT 0,
+    max_in_flight INTEGER,                     -- NULL: any number
+    finish        REAL NOT NULL DEFAULT 0,     -- the finish tag: cost / weight of all that it was handed
+    ready         INTEGER NOT NULL DEFAULT 0,  -- messages that may be handed out
+    in_flight     INTEGER NOT NULL DEFAULT 0   -- messages that are leased
+) STRICT;
+
+CREATE UNIQUE INDEX queue_tenant_by_name ON queue_tenant (queue_id, name);
+CREATE INDEX queue_tenant_next ON queue_tenant (queue_id, urgent, finish)
+    WHERE ready > 0 AND (max_in_flight IS NULL OR in_flight < max_in_flight);
+
+ALTER TABLE message ADD COLUMN tenant_id INTEGER;                   -- NULL where the queue has no tenants
+ALTER TABLE message ADD COLUMN cost INTEGER NOT NULL DEFAULT 1;     -- what its first delivery is charged
+ALTER TABLE message ADD COLUMN charged INTEGER NOT NULL DEFAULT 0;  -- 1 once it was
+
+-- Each message that may be handed out is in one of them.
+DROP INDEX message_ready;
+CREATE INDEX message_ready ON message (queue_id, priority DESC, id)
+    WHERE hidden_until_us IS NULL AND tenant_id IS NULL;
+CREATE INDEX message_ready_of_tenant ON message (tenant_id, priority DESC, id)
+    WHERE hidden_until_us IS NULL AND tenant_id IS NOT NULL;
+
+-- Whose dead letters are, so that nobody is shown another's, and what a retry costs.
+ALTER TABLE dead_letter ADD COLUMN tenant TEXT NOT NULL DEFAULT '';
+ALTER TABLE dead_letter ADD COLUMN cost INTEGER NOT NULL DEFAULT 1;
