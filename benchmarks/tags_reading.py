@@ -127,7 +127,9 @@ def _csv(folder: Path, store: Store, codes: list[int], slice_us: tuple[int, int]
     for code in set(codes):
         points = store.read("acme", code)
         frame = pl.DataFrame({"time": points.times_us, "value": points.values})
-        frame = frame.with_columns(pl.from_epoch("time", time_unit="us").dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"))
+        frame = frame.with_columns(
+            pl.from_epoch("time", time_unit="us").dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ")
+        )
         frame.write_csv(folder / f"{code}.bin", include_header=False)
         size += (folder / f"{code}.bin").stat().st_size
         points_read += len(points)

@@ -10,8 +10,7 @@ dies behind it leaves files that are on record as gone.
 from __future__ import annotations
 
 import hashlib
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,20 +22,18 @@ from headrace.local.ownership import Ownership
 from headrace.series.catalogue import EVER_US, Segment
 from headrace.series.grouping import by_tag_and_time, tag_starts
 from headrace.series.points import Points, concat
+from headrace.series.ranges import POINTS_AT_ONCE, Range, ranges
 from headrace.series.segments import line_prefix, write_segment
 from headrace.series.store import Store
 
 #: So many segments of a level make one of the next.
 FAN_IN: Final = 16
 
-#: Points that are in memory at once, at some 80 bytes each while they are sorted.
-POINTS_AT_ONCE: Final = 2_000_000
-
 #: Row groups of whole tags have at least so many points, unless the next tag is large itself, ...
 _LEAST_POINTS: Final = 8_192
 
 #: ... and a tag with more than so many is split by time.
-_MOST_POINTS: Final = 65_536
+_MOST_POINTS: Final = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,30 +46,6 @@ class Compacted:
     points: int = 0
     bytes_before: int = 0
     size_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Range:
-    """Tags from `low` to before `high`, and times from `start_us` to before `end_us`."""
-
-    low: int
-    high: int
-    start_us: int = EVER_US[0]
-    end_us: int = EVER_US[1]
-
-    def blocks(self, segment: Segment) -> list[int]:
-        found = segment.blocks
-        within = (found["first_code"] < self.high) & (found["last_code"] >= self.low)
-        within &= (found["first_us"] < self.end_us) & (found["last_us"] >= self.start_us)
-        return np.flatnonzero(within).tolist()
-
-    def of(self, points: Points) -> Points:
-        kept = (points.codes >= self.low) & (points.codes < self.high)
-        if self.start_us != EVER_US[0] or self.end_us != EVER_US[1]:
-            kept &= (points.times_us >= self.start_us) & (points.times_us < self.end_us)
-        if kept.all():
-            return points
-        return Points(points.codes[kept], points.times_us[kept], points.values[kept])
 
 
 def compact(
@@ -152,11 +125,11 @@ def _merge(
     newest = max(segment.newest for segment in segments)
     names = "\n".join(segment.name for segment in segments)
     written = []
-    for place, part in enumerate(_ranges(segments, points_at_once)):
+    for place, part in enumerate(ranges(segments, points_at_once)):
         pieces = [part.of(points) for _, points in store.blocks(tenant, segments, part.blocks)]
         points = by_tag_and_time(concat(pieces))
         if keep_from_us != EVER_US[0]:
-            points = _Range(0, 1 << 32, keep_from_us).of(points)
+            points = Range(0, 1 << 32, keep_from_us).of(points)
         if len(points):
             digest = hashlib.sha256(f"{place}\n{names}".encode()).hexdigest()[:32]
             name = f"{line_prefix(line)}{digest}.parquet"
@@ -178,44 +151,6 @@ def _merge(
         sum(segment.size_bytes for segment in segments),
         sum(segment.size_bytes for segment in written),
     )
-
-
-def _ranges(segments: Sequence[Segment], most: int) -> Iterator[_Range]:
-    """Cut tags, and times of a tag with very many points, into ranges of about `most` points at most."""
-    blocks = np.concatenate([segment.blocks for segment in segments])
-    first, behind = blocks["first_code"].astype(np.int64), blocks["last_code"].astype(np.int64) + 1
-    edges = np.unique(np.concatenate([first, behind]))
-    # The points of a block are taken to be spread evenly over its tags.
-    density = np.zeros(len(edges))
-    a_tag_of_block = blocks["points"].astype(np.float64) / (behind - first)
-    np.add.at(density, np.searchsorted(edges, first), a_tag_of_block)
-    np.add.at(density, np.searchsorted(edges, behind), -a_tag_of_block)
-    a_tag = np.cumsum(density)
-    low, held = int(edges[0]), 0.0
-    for begin, end, points in zip(edges[:-1].tolist(), edges[1:].tolist(), a_tag.tolist(), strict=False):
-        at = begin
-        while at < end:
-            room = max(1, int((most - held) // points)) if points > 0 else end - at
-            taken = min(room, end - at)
-            if held and held + taken * points > most:
-                yield from _by_time(_Range(low, at), segments, held, most)
-                low, held = at, 0.0
-                continue
-            at += taken
-            held += taken * points
-    yield from _by_time(_Range(low, int(edges[-1])), segments, held, most)
-
-
-def _by_time(part: _Range, segments: Sequence[Segment], points: float, most: int) -> Iterator[_Range]:
-    """Yield a range, in pieces of time if it is one tag with more points than fit."""
-    pieces = int(points // most) + 1 if part.high - part.low == 1 else 1
-    begins = np.sort(
-        np.concatenate([segment.blocks[part.blocks(segment)]["first_us"] for segment in segments])
-    )
-    cuts = sorted({int(begins[len(begins) * piece // pieces]) for piece in range(1, pieces)})
-    bounds = [EVER_US[0], *cuts, EVER_US[1]]
-    for start_us, end_us in itertools.pairwise(bounds):
-        yield _Range(part.low, part.high, start_us, end_us)
 
 
 def _cuts(points: Points) -> NDArray[np.int64]:

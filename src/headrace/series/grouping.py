@@ -25,6 +25,14 @@ def by_tag_and_time(points: Points) -> Points:
     return without_repeated(found)
 
 
+def by_time(points: Points) -> Points:
+    """Return points of one tag sorted by time; of those with the same time only the last stays."""
+    if (points.times_us[1:] > points.times_us[:-1]).all():
+        return points
+    order = np.argsort(points.times_us, kind="stable")
+    return without_repeated(Points(points.codes, points.times_us[order], points.values[order]))
+
+
 def without_repeated(points: Points) -> Points:
     """Return sorted points with only the last of those that have the same tag and time."""
     same = (points.times_us[1:] == points.times_us[:-1]) & (points.codes[1:] == points.codes[:-1])

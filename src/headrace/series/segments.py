@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from headrace.errors import Fatal, disk_error
 from headrace.local.files import replacing
 from headrace.series.catalogue import BLOCK, EVER_US, Blocks, Segment
-from headrace.series.decimals import DOUBLE, POWERS, scaled
+from headrace.series.decimals import DOUBLE, POWERS, Scales, scaled
 from headrace.series.grouping import tag_starts
-from headrace.series.points import Points
+from headrace.series.points import Codes, Points, Times, Values
 
 #: Points of a row group as they arrive: reading one tag of a thousand decodes so many.
 ARRIVING_POINTS: Final = 8_192
@@ -108,27 +108,42 @@ class SegmentFile:
             raise
         except _DAMAGE as error:
             raise self._damaged(error) from None
+        self._without_tag = [name for name in self._file.schema_arrow.names if name != "tag"]
 
     def read(self, blocks: Sequence[int]) -> Points:
         """Return the points of some row groups."""
-        try:
-            return _points(self._file.read_row_groups(list(blocks), use_threads=False))
-        except _DAMAGE as error:
-            raise self._damaged(error) from None
+        table = self._table(blocks, None)
+        return Points(_codes(table), _times_us(table), _values(table))
 
     def read_tag(
-        self, code: int, blocks: Sequence[int], start_us: int = EVER_US[0], end_us: int = EVER_US[1]
-    ) -> Points:
-        """Return the points of one tag at or after `start_us` and before `end_us`."""
-        points = self.read(blocks)
-        first, behind = np.searchsorted(points.codes, [code, code + 1])
-        times_us = points.times_us[first:behind]
-        # Times of a tag are sorted; bounds beyond 64 bits are none.
-        low, high = np.searchsorted(times_us, [start_us, end_us])
-        if end_us == EVER_US[1]:
-            high = len(times_us)
-        kept = slice(first + low, first + high)
-        return Points(points.codes[kept], points.times_us[kept], points.values[kept])
+        self,
+        code: int,
+        blocks: Sequence[int],
+        start_us: int = EVER_US[0],
+        end_us: int = EVER_US[1],
+        *,
+        alone: bool = False,
+    ) -> tuple[Times, Values]:
+        """Return the times of one tag at or after `start_us` and before `end_us`, and the values.
+
+        The tag is `alone` where the row groups are known to hold no other.
+        """
+        table = self._table(blocks, self._without_tag if alone else None)
+        if not alone:
+            codes, own = _codes(table), np.uint32(code)
+            first = int(np.searchsorted(codes, own))
+            table = table.slice(first, int(np.searchsorted(codes, own, "right")) - first)
+        times_us = _times_us(table)
+        # Times of a tag are sorted.
+        low = int(np.searchsorted(times_us, start_us)) if start_us > EVER_US[0] else 0
+        high = int(np.searchsorted(times_us, end_us)) if end_us < EVER_US[1] else len(times_us)
+        return times_us[low:high], _values(table.slice(low, high - low))
+
+    def _table(self, blocks: Sequence[int], columns: list[str] | None) -> pa.Table:
+        try:
+            return self._file.read_row_groups(list(blocks), columns=columns, use_threads=False)
+        except _DAMAGE as error:
+            raise self._damaged(error) from None
 
     def close(self) -> None:
         """Close the file."""
@@ -165,21 +180,35 @@ def _times(times_us: NDArray[np.int64]) -> pa.Array:
     return pa.array(whole).view(pa.timestamp("ms", "UTC"))
 
 
-def _points(table: pa.Table) -> Points:
-    codes = table["tag"].to_numpy().view(np.uint32)
+def _codes(table: pa.Table) -> Codes:
+    codes: Codes = table["tag"].to_numpy().view(np.uint32)
+    return codes
+
+
+def _times_us(table: pa.Table) -> Times:
     time = table["time"]
-    times_us = time.combine_chunks().view(pa.int64()).to_numpy()
-    if time.type.unit == "ms":
-        times_us = times_us * 1_000
+    times_us: Times = time.combine_chunks().view(pa.int64()).to_numpy()
+    return times_us * 1_000 if time.type.unit == "ms" else times_us
+
+
+def _values(table: pa.Table) -> Values:
     names = table.column_names
     if "scale" not in names:
-        return Points(codes, times_us, table["value"].to_numpy())
+        doubles: Values = table["value"].to_numpy()
+        return doubles
     if "value" not in names:
-        return Points(codes, times_us, table["scaled"].to_numpy() / POWERS[table["scale"].to_numpy()])
-    scales = table["scale"].fill_null(0).to_numpy()
-    decimals = table["scaled"].fill_null(0).to_numpy() / POWERS[scales]
-    values = np.where(table["scale"].is_null().to_numpy(), table["value"].fill_null(0.0).to_numpy(), decimals)
-    return Points(codes, times_us, values)
+        return _of_decimals(table["scaled"].to_numpy(), table["scale"].to_numpy())
+    decimals = _of_decimals(table["scaled"].fill_null(0).to_numpy(), table["scale"].fill_null(0).to_numpy())
+    is_double = table["scale"].is_null().to_numpy()
+    return np.where(is_double, table["value"].fill_null(0.0).to_numpy(), decimals)
+
+
+def _of_decimals(whole: NDArray[np.int64], scales: Scales) -> Values:
+    if len(scales) and (scales == scales[0]).all():
+        same: Values = whole / POWERS[scales[0]]
+        return same
+    found: Values = whole / POWERS[scales]
+    return found
 
 
 def _blocks(points: Points, bounds: NDArray[np.int64]) -> Blocks:

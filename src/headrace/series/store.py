@@ -8,12 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from headrace.errors import Fatal, disk_error
 from headrace.local.files import make_folder
 from headrace.local.namespace import Namespace
 from headrace.names import inside, safe_file_stem
 from headrace.series.catalogue import EVER_US, Catalogue, Segment
-from headrace.series.grouping import by_tag_and_time
+from headrace.series.grouping import by_time
+from headrace.series.index import Index
 from headrace.series.points import Points, concat
 from headrace.series.segments import SegmentFile, line_prefix
 
@@ -24,6 +28,7 @@ _OPEN_FILES: Final = 256
 _TURNS: Final = 5
 
 _Found = TypeVar("_Found")
+_Number = TypeVar("_Number", np.int64, np.float64)
 
 
 class Store:
@@ -34,10 +39,12 @@ class Store:
         self.catalogue = Catalogue(namespace, name)
         self._folder = folder
         self._open: OrderedDict[Path, SegmentFile] = OrderedDict()
+        self._indices: dict[str, tuple[int, Index]] = {}
+        self._places: dict[str, Path] = {}
 
     def folder(self, tenant: str) -> Path:
         """Return the folder of a tenant's segments, which is made if it is missing."""
-        folder = inside(self._folder, safe_file_stem(tenant))
+        folder = self._place(tenant)
         try:
             make_folder(folder)
         except OSError as error:
@@ -50,24 +57,48 @@ class Store:
         Where several have the same time the one that was stored last is returned. Raises `UserError` for an
         unknown tenant.
         """
-        number = self.catalogue.known_tenant(tenant)
 
         def look() -> Points:
-            parts = []
-            for segment in self.catalogue.segments(number, start_us, end_us):
-                blocks = segment.blocks_of(code, start_us, end_us)
-                if blocks:
-                    file = self._opened(self.folder(tenant) / segment.name)
-                    parts.append(file.read_tag(code, blocks, start_us, end_us))
-            return parts[0] if len(parts) == 1 else by_tag_and_time(concat(parts))
+            index = self.index(tenant)
+            folder = self._place(tenant)
+            times, values = [], []
+            for segment, blocks, alone in index.blocks_of(code, start_us, end_us):
+                file = self._opened(folder / segment.name)
+                some = file.read_tag(code, blocks, start_us, end_us, alone=alone)
+                times.append(some[0])
+                values.append(some[1])
+            if not times:
+                return concat([])
+            found = _joined(times), _joined(values)
+            return by_time(Points(np.full(len(found[0]), code, np.uint32), *found))
 
         return self.looking(look)
+
+    def index(self, tenant: str) -> Index:
+        """Return which row group of which segment holds what; it is read again only after a commit."""
+        version = self.namespace.version()
+        held = self._indices.get(tenant)
+        if held is None or held[0] != version:
+            segments = self.catalogue.segments(self.catalogue.known_tenant(tenant))
+            if held is not None and held[1].is_of(segments):
+                held = version, held[1]
+            else:
+                held = version, Index(segments)
+            self._indices[tenant] = held
+        return held[1]
+
+    def _place(self, tenant: str) -> Path:
+        place = self._places.get(tenant)
+        if place is None:
+            place = self._places[tenant] = inside(self._folder, safe_file_stem(tenant))
+        return place
 
     def looking(self, look: Callable[[], _Found]) -> _Found:
         """Return what `look` finds; it is asked again where segments went away while it read."""
         for _ in range(_TURNS):
             with contextlib.suppress(FileNotFoundError):
                 return look()
+            self._indices.clear()
         raise Fatal(
             f"segments of series '{self.name}' are missing in {self._folder}: the catalogue names files that "
             "are not there. Restore the folder, or look whether it was moved"
@@ -80,7 +111,7 @@ class Store:
         for segment in segments:
             blocks = chosen(segment)
             if len(blocks):
-                yield segment, self._opened(self.folder(tenant) / segment.name).read(blocks)
+                yield segment, self._opened(self._place(tenant) / segment.name).read(blocks)
 
     def sweep(self, tenant: str, line: str) -> list[str]:
         """Remove the files that a line wrote and no commit speaks of, and return their names.
@@ -131,3 +162,7 @@ class Store:
         file = self._open.pop(path, None)
         if file is not None:
             file.close()
+
+
+def _joined(parts: list[NDArray[_Number]]) -> NDArray[_Number]:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
