@@ -51,8 +51,11 @@ PEERS: Mapping[str, Peer] = {
 def python_of(peer: str, cache: Path) -> str:
     """Return the interpreter of a peer; makes its environment in `cache` the first time, with pip."""
     package = PEERS[peer].package
-    if package is None:
-        return sys.executable
+    return sys.executable if package is None else python_with(package, cache)
+
+
+def python_with(package: str, cache: Path) -> str:
+    """Return the interpreter of an environment in `cache` that has a package; it is made the first time."""
     folder = cache / "environments" / package
     if not folder.exists():
         making = folder.with_name(f"{folder.name}.partial")
