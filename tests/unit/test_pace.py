@@ -44,6 +44,25 @@ def test_a_slow_epoch_makes_the_next_batch_smaller_but_never_empty():
     assert pace.rows == 1
 
 
+@pytest.mark.parametrize("fixed_s", [0.25, 0.6, 1.5])
+def test_batches_that_cost_the_same_however_small_they_are_become_large(fixed_s):
+    clock = ManualClock()
+    pace = Pace(clock)
+    for _ in range(60):
+        epoch(pace, clock, pace.rows, fixed_s + pace.rows / 100_000)
+    assert pace.rows >= 15_000
+
+
+def test_batches_are_small_again_once_they_cost_by_the_row():
+    clock = ManualClock()
+    pace = Pace(clock)
+    for _ in range(30):
+        epoch(pace, clock, pace.rows, 0.5 + pace.rows / 100_000)
+    for _ in range(30):
+        epoch(pace, clock, pace.rows, pace.rows / 10_000)
+    assert 400 <= pace.rows <= 3_000
+
+
 def test_rests_lengthen_while_nothing_comes_and_are_short_again_after_work():
     clock = ManualClock()
     pace = Pace(clock)

@@ -13,6 +13,12 @@ from headrace.limits import MAX_BATCH_ROWS
 #: An epoch this long spreads the cost of its commit over enough work, and nobody waits long for a row.
 EPOCH_S: Final = 0.1
 
+#: Longer epochs are not aimed at, whatever a batch costs.
+LONGEST_EPOCH_S: Final = 2.0
+
+#: So much of what a batch costs anyway is aimed at, that there is room for rows.
+_MORE: Final = 1.5
+
 SHORTEST_REST_S: Final = 0.0005
 LONGEST_REST_S: Final = 0.02
 
@@ -23,11 +29,17 @@ LONGEST_TICK_S: Final = 1.0
 
 
 class Pace:
-    """Adapts the rows of a batch to the time that batches take, and rests longer the longer nothing comes."""
+    """Adapts the rows of a batch to the time that batches take, and rests longer the longer nothing comes.
+
+    Where a batch takes long however few rows it has, as on a slow disk, smaller ones would only be more: then
+    the time that is aimed at is somewhat more than a batch takes anyway.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.rows = FIRST_BATCH_ROWS
+        self._epoch_s = EPOCH_S
+        self._slow: tuple[int, float] | None = None  # the batch that made the next one smaller
         self._rest_s = SHORTEST_REST_S
 
     @contextlib.contextmanager
@@ -37,11 +49,24 @@ class Pace:
         yield
         took_s = max((self._clock.monotonic_ns() - began) / 1e9, 1e-6)
         self._rest_s = SHORTEST_REST_S
-        if full and took_s < EPOCH_S:
-            growth = 8 if took_s < EPOCH_S / 8 else 2
+        if took_s < EPOCH_S:
+            self._epoch_s, self._slow = EPOCH_S, None
+        elif self._is_due_to_rows(rows, took_s):
+            self._slow = (rows, took_s) if took_s > 2 * self._epoch_s else None
+        else:
+            self._epoch_s = min(_MORE * took_s, LONGEST_EPOCH_S)
+        if full and took_s < self._epoch_s:
+            growth = 8 if took_s < self._epoch_s / 8 else 2
             self.rows = min(MAX_BATCH_ROWS, max(self.rows, rows * growth))
-        elif took_s > 2 * EPOCH_S:
-            self.rows = max(1, min(self.rows, int(rows * EPOCH_S / took_s)))
+        elif took_s > 2 * self._epoch_s:
+            self.rows = max(1, min(self.rows, int(rows * self._epoch_s / took_s)))
+
+    def _is_due_to_rows(self, rows: int, took_s: float) -> bool:
+        """Tell whether a batch that was made smaller has saved half of what fewer rows should, at least."""
+        if self._slow is None or rows > 0.75 * self._slow[0]:
+            return True
+        before_rows, before_s = self._slow
+        return took_s < before_s * (1 + rows / before_rows) / 2
 
     def rest(self) -> None:
         """Wait a little for events to come."""
