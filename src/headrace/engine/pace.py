@@ -19,6 +19,9 @@ LONGEST_EPOCH_S: Final = 2.0
 #: So much of what a batch costs anyway is aimed at, that there is room for rows.
 _MORE: Final = 1.5
 
+#: After so many batches it is tried again whether smaller ones cost less.
+_ASK_AGAIN: Final = 50
+
 SHORTEST_REST_S: Final = 0.0005
 LONGEST_REST_S: Final = 0.02
 
@@ -40,6 +43,7 @@ class Pace:
         self.rows = FIRST_BATCH_ROWS
         self._epoch_s = EPOCH_S
         self._slow: tuple[int, float] | None = None  # the batch that made the next one smaller
+        self._batches = 0
         self._rest_s = SHORTEST_REST_S
 
     @contextlib.contextmanager
@@ -49,9 +53,10 @@ class Pace:
         yield
         took_s = max((self._clock.monotonic_ns() - began) / 1e9, 1e-6)
         self._rest_s = SHORTEST_REST_S
-        if took_s < EPOCH_S:
+        self._batches += 1
+        if took_s < EPOCH_S or self._batches % _ASK_AGAIN == 0:
             self._epoch_s, self._slow = EPOCH_S, None
-        elif self._is_due_to_rows(rows, took_s):
+        if self._is_due_to_rows(rows, took_s):
             self._slow = (rows, took_s) if took_s > 2 * self._epoch_s else None
         else:
             self._epoch_s = min(_MORE * took_s, LONGEST_EPOCH_S)
