@@ -63,6 +63,7 @@ def add(verbs: Any) -> None:
     parser.add_argument("--job", help="only letters of this job")
     parser.add_argument("--source", metavar="NAME", help="only letters from this hub, queue, file or output")
     parser.add_argument("--kind", choices=_KINDS, help="only letters from such a source")
+    parser.add_argument("--tenant", metavar="NAME", help="only letters of this tenant; tell of no other's")
     parser.add_argument("--reason", metavar="TEXT", help="only letters whose reason has this text")
     parser.add_argument("--since", type=_time, metavar="TIME", help="only letters set aside from then on")
     parser.add_argument("--until", type=_time, metavar="TIME", help="only letters set aside before then")
@@ -92,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Do what the action says to the letters that the filters leave."""
     project = Project.load(Path(arguments.project))
     filters = (arguments.id, arguments.job, arguments.source, arguments.reason, arguments.kind)
-    filtered = any((*filters, arguments.since, arguments.until))
+    filtered = any((*filters, arguments.tenant is not None, arguments.since, arguments.until))
     if arguments.action != "show" and filtered == arguments.all:
         choice = "--all or a filter, not both" if filtered else "--all, or a filter such as --id N or --job"
         raise UserError(f"say which letters to {arguments.action}: {choice}")
@@ -147,7 +148,7 @@ def _count(chosen: Iterator[list[DeadLetter]], *, as_json: bool) -> None:
 def _chosen(letters: DeadLetters, arguments: argparse.Namespace) -> Iterator[list[DeadLetter]]:
     """Yield the letters that the filters leave, in pages, oldest first."""
     if arguments.id:
-        found = [_existing(letters, number) for number in sorted(set(arguments.id))]
+        found = [_existing(letters, number, arguments.tenant) for number in sorted(set(arguments.id))]
         pages: Iterable[list[DeadLetter]] = [found]
     else:
         pages = _pages(letters, arguments)
@@ -171,6 +172,7 @@ def _pages(letters: DeadLetters, arguments: argparse.Namespace) -> Iterator[list
         job=arguments.job,
         source=arguments.source,
         kind=arguments.kind,
+        tenant=arguments.tenant,
         since_us=arguments.since,
         until_us=arguments.until,
         after=after,
@@ -179,9 +181,9 @@ def _pages(letters: DeadLetters, arguments: argparse.Namespace) -> Iterator[list
         after = page[-1].id
 
 
-def _existing(letters: DeadLetters, number: int) -> DeadLetter:
+def _existing(letters: DeadLetters, number: int, tenant: str | None) -> DeadLetter:
     letter = letters.get(number)
-    if letter is None:
+    if letter is None or tenant not in {None, letter.tenant}:  # that there is one is not told to others
         raise UserError(f"there is no dead letter {number}; `headrace dead-letters` shows those there are")
     return letter
 
@@ -192,6 +194,7 @@ def _matches(letter: DeadLetter, arguments: argparse.Namespace) -> bool:
         arguments.job in {None, letter.job}
         and arguments.source in {None, letter.source}
         and arguments.kind in {None, letter.source_kind}
+        and arguments.tenant in {None, letter.tenant}
         and (arguments.since is None or letter.dead_us >= arguments.since)
         and (arguments.until is None or letter.dead_us < arguments.until)
         and (arguments.reason or "").casefold() in text
@@ -209,23 +212,25 @@ def _show(chosen: Iterator[list[DeadLetter]], letters: DeadLetters, arguments: a
         sys.stdout.buffer.write(b"\n".join(letter.body for letter in shown))
         sys.stdout.buffer.flush()
     elif arguments.json:
-        print_json({"dead_letters": [_document(letter) for letter in shown], "total": letters.count()})
+        total = letters.count(tenant=arguments.tenant)
+        print_json({"dead_letters": [_document(letter) for letter in shown], "total": total})
     else:
         for letter in shown:
             print_lines(_lines(letter))
     if next(found, None) is not None:
         note(f"there are more; --limit N shows more than {limit}, --job, --reason and others fewer")
     elif not shown and not arguments.json:
-        total = letters.count()
+        total = letters.count(tenant=arguments.tenant)
         note("there are no dead letters" if not total else f"none of {total:,} dead letters is like that")
 
 
 def _lines(letter: DeadLetter) -> list[str]:
     came = f"{letter.source_kind} '{letter.source}'"
     came += _place(letter)
-    job = f"job {letter.job}, " if letter.job else ""
+    whose = f"job {letter.job}, " if letter.job else ""
+    whose += f"tenant {letter.tenant}, " if letter.tenant else ""
     return [
-        f"{letter.id}  {job}{came}; {count_text(letter.attempts, 'attempt')}, {time_text(letter.dead_us)}",
+        f"{letter.id}  {whose}{came}; {count_text(letter.attempts, 'attempt')}, {time_text(letter.dead_us)}",
         f"    {shortened(': '.join(filter(None, (letter.reason, letter.detail))), _REASON_CHARS)}",
         f"    {count_text(len(letter.body), 'byte')}: {body_text(letter.body, _BODY_CHARS)}",
     ]
@@ -248,6 +253,7 @@ def _place(letter: DeadLetter) -> str:
 def _document(letter: DeadLetter) -> dict[str, Any]:
     document = letter._asdict()
     body = document.pop("body")
+    del document["cost"]
     for name in ("first_us", "dead_us"):
         document[name.removesuffix("_us")] = time_text(document.pop(name))
     document["body_base64"] = base64.b64encode(body).decode()

@@ -86,7 +86,7 @@ class Retry:
                 removed = self._letters.delete(tx, [letter.id])  # 0: another process has retried it meanwhile
                 if removed and self._to is None and letter.source_kind == "queue":
                     queue = Queue(self._namespace, letter.source)
-                    queue.send(tx, [letter.body], tenant=letter.tenant, cost=letter.cost)
+                    queue.send(tx, [letter.body], tenant=letter.tenant, cost=letter.cost or None)
                 elif removed and self._to is None and letter.source_kind == DEAD_OUTPUT:
                     rows.setdefault((letter.job, letter.source), []).append(letter.body)
                 finished += removed

@@ -59,6 +59,7 @@ class QueueSource:
             partition=0,
             offsets=[message.id for message in messages],
             leases=messages,
+            tenant=messages[0].tenant,
             format=self._format,
             delimiter=self._delimiter,
         )

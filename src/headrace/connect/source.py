@@ -28,7 +28,8 @@ class Poll:
     positions within `partition`: an integer per event, ascending, or the message id for a competing source,
     whose leases are `leases`. `behind` is where to read on, if that is not the last offset plus one.
     `properties` came beside the bodies; `identity` tells what was read from all else. Where `packed` is given
-    bodies are packs of events (see `exchange`): so many, without the first `skipped`, in one partition.
+    bodies are packs of events (see `exchange`): so many, without the first `skipped`, in one partition. All
+    are of one `tenant`, where a queue has tenants.
 
     Bodies are in `format`; `header` stands once before all of them, as the first line of a CSV file does
     (whose fields `delimiter` separates), and a poll never reaches from one header to the next. A source that
@@ -52,6 +53,7 @@ class Poll:
     header: bytes = b""
     delimiter: str = ","
     decoded: Decoded | None = None
+    tenant: str = ""
 
     @property
     def events(self) -> int:

@@ -69,6 +69,7 @@ def _of_event(job: OpenJob, arrivals: Arrivals, origin: int, reason: str, now_us
         body=poll.bodies[index],
         reason=reason,
         first_us=now_us if poll.arrival_us is None else int(poll.arrival_us[index]),
+        tenant=poll.tenant,
     )
 
 

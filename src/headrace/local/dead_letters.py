@@ -59,7 +59,8 @@ class DeadLetter(NamedTuple):
 
     `position` is the offset in the partition, or the id of a queue's message; `body` is always the bytes as
     they came. `first_us` is when the event was first met and `dead_us` when it was set aside last (0: now).
-    It is `tenant`'s ('': nobody's in particular), which pays `cost` when its queue hands it out again.
+    It is `tenant`'s ('': nobody's in particular), which pays `cost` when its queue hands it out again (0: by
+    the size of the body).
     """
 
     job: str
@@ -75,7 +76,7 @@ class DeadLetter(NamedTuple):
     dead_us: int = 0
     id: int = 0
     tenant: str = ""
-    cost: int = 1
+    cost: int = 0
 
 
 class DeadLetters:
@@ -139,11 +140,13 @@ class DeadLetters:
             row = connection.execute(_GET, (letter_id,)).get
         return row and DeadLetter._make(row)
 
-    def count(self, *, job: str | None = None) -> int:
-        """Return how many entries there are, of one job or of all."""
+    def count(self, *, job: str | None = None, tenant: str | None = None) -> int:
+        """Return how many entries there are, of one job or tenant or of all."""
         with self._namespace.reading() as connection:
             found: int = connection.execute(
-                "SELECT count(*) FROM dead_letter WHERE ?1 IS NULL OR job = ?1", (job,)
+                "SELECT count(*) FROM dead_letter "
+                "WHERE (?1 IS NULL OR job = ?1) AND (?2 IS NULL OR tenant = ?2)",
+                (job, tenant),
             ).get
         return found
 

@@ -12,7 +12,7 @@ import secrets
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import apsw
 
@@ -390,10 +390,10 @@ class Queue:
         finished: array[int] = array("q")
         lost: list[int] = []
         for receipt, ids in _by_receipt(messages):
-            rows = tx.connection.execute(_CURRENT, (receipt, apsw.carray(ids))).fetchall()
-            current = {row[0] for row in rows}
+            found: list[Any] = tx.connection.execute(_CURRENT, (receipt, apsw.carray(ids))).fetchall()
+            current = {row[0] for row in found}
             finished.extend(current)
-            fair_queue.move(tx, (row[1:] for row in rows))
+            fair_queue.move(tx, (row[1:] for row in found))
             lost.extend(message_id for message_id in ids if message_id not in current)
         if lost:
             raise LostLease(self.name, lost, self.visibility_timeout_s)
@@ -423,7 +423,7 @@ class Queue:
         Their deliveries stay counted: one of them may be what it died of.
         """
         with self._namespace.transaction() as tx:
-            held = tx.connection.execute(_RECLAIM, (self.name, tx.now_us, owner)).fetchall()
+            held: list[Any] = tx.connection.execute(_RECLAIM, (self.name, tx.now_us, owner)).fetchall()
             fair_queue.move(tx, held)
         return len(held)
 

@@ -112,6 +112,17 @@ CREATE INDEX message_ready ON message (queue_id, priority DESC, id)
 CREATE INDEX message_ready_of_tenant ON message (tenant_id, priority DESC, id)
     WHERE hidden_until_us IS NULL AND tenant_id IS NOT NULL;
 
--- Whose dead letters are, so that nobody is shown another's, and what a retry costs.
+-- Whose dead letters are, so that nobody is shown another's, and what a retry costs: 0: by its body.
 ALTER TABLE dead_letter ADD COLUMN tenant TEXT NOT NULL DEFAULT '';
-ALTER TABLE dead_letter ADD COLUMN cost INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE dead_letter ADD COLUMN cost INTEGER NOT NULL DEFAULT 0;
+
+-- Files of datasets that were listed into a work queue, as they were then.
+CREATE TABLE series_enqueued (
+    queue      TEXT NOT NULL,
+    store      TEXT NOT NULL,
+    tenant     TEXT NOT NULL,
+    file       TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    changed    TEXT NOT NULL,
+    PRIMARY KEY (queue, store, tenant, file)
+) STRICT, WITHOUT ROWID;

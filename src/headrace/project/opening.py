@@ -140,6 +140,7 @@ def open_source(
             return HubSource(name, opened_hub, hub.format, hub.delimiter)
         case QueueSettings() as queue:
             opened = open_queue(namespace, name, queue)
+            opened.set_tenants(project.shares)
             return QueueSource(name, opened, f"{job}/{reader}", queue.format, queue.delimiter)
         case FileSettings() as files:
             return _file_source(project, namespace, name, files, InputFiles(record or namespace, job, name))

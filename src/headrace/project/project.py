@@ -35,6 +35,7 @@ from headrace.connect.topic import Subscription, subscriptions_of
 from headrace.engine.joins.reference import Reference
 from headrace.engine.runnable import check_runnable
 from headrace.errors import UserError, did_you_mean
+from headrace.local.fair_queue import TenantShare
 from headrace.names import PROJECT_FILE
 from headrace.project.functions import defines_aggregate
 from headrace.project.references import ReferenceSettings, load_reference
@@ -49,6 +50,7 @@ from headrace.project.settings import (
     ProjectSettings,
     PublishSettings,
     StreamSettings,
+    TenantSettings,
     read_inputs,
 )
 from headrace.project.values import convert, expanded, section
@@ -69,6 +71,7 @@ class Project:
     jobs: Mapping[str, JobSettings]
     publish: PublishSettings = field(default_factory=PublishSettings)
     subscriptions: Mapping[str, Sequence[Subscription]] = field(default_factory=dict)  # by topic
+    tenants: Mapping[str, TenantSettings] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: str | Path = PROJECT_FILE) -> Project:
@@ -92,7 +95,7 @@ class Project:
     @classmethod
     def _from_document(cls, file: Path, document: dict[str, Any]) -> Project:
         document = expanded(document, file.parent, "")
-        sections = ("project", "inputs", "outputs", "functions", "jobs", "publish")
+        sections = ("project", "inputs", "outputs", "functions", "jobs", "tenants", "publish")
         for name in document:
             if name not in sections:
                 raise UserError(
@@ -110,6 +113,7 @@ class Project:
             subscriptions=subscriptions_of(inputs.values(), outputs),
             functions=section(document, "functions", FunctionSettings),
             jobs=section(document, "jobs", JobSettings),
+            tenants=section(document, "tenants", TenantSettings),
             publish=convert(document.get("publish", {}), PublishSettings, "publish"),
         )
 
@@ -129,6 +133,11 @@ class Project:
     def datasets(self) -> dict[str, DatasetSettings]:
         """The inputs that are files of tenants, which a work queue names."""
         return {k: s for k, s in self.inputs.items() if isinstance(s, DatasetSettings)}
+
+    @property
+    def shares(self) -> dict[str, TenantShare]:
+        """What tenants get of each queue that a job reads."""
+        return {name: tenant.share for name, tenant in self.tenants.items()}
 
     @property
     def references(self) -> dict[str, ReferenceSettings]:

@@ -22,6 +22,7 @@ from headrace.connect.webhook import WebhookSettings
 from headrace.engine.bad_input import BadInput, OnBad
 from headrace.events.watermark import Policy
 from headrace.limits import MAX_INSTANCES, MAX_LATE_DAYS
+from headrace.local.fair_queue import TenantShare
 from headrace.project.references import ReferenceSettings
 from headrace.series.settings import DatasetSettings
 
@@ -112,6 +113,26 @@ class ProjectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Settings of the project as a whole; `data` is the folder of all that it stores."""
 
     data: str = ".headrace"
+
+
+class TenantSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a tenant gets of the queues that jobs read: see `TenantShare`.
+
+    Its histories are kept for `retention_days`, by default as the output that they are in says.
+    """
+
+    weight: float = 1
+    urgent: bool = False
+    max_in_flight: int | None = None
+    retention_days: Annotated[float, msgspec.Meta(gt=0)] | None = None
+
+    def __post_init__(self) -> None:
+        _ = self.share
+
+    @property
+    def share(self) -> TenantShare:
+        """What the tenant gets of a queue."""
+        return TenantShare(self.weight, self.urgent, self.max_in_flight)
 
 
 class PublishSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -19,13 +19,14 @@ from headrace.project.settings import (
     JobSettings,
     ProjectSettings,
     PublishSettings,
+    TenantSettings,
     read_inputs,
 )
 from headrace.project.values import convert, expanded, section
 
 _Settings = TypeVar("_Settings")
 
-_SECTIONS: Final = ("project", "inputs", "outputs", "functions", "jobs", "publish")
+_SECTIONS: Final = ("project", "inputs", "outputs", "functions", "jobs", "tenants", "publish")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class _Collector:
             outputs=outputs,
             functions=self._tables("functions", FunctionSettings, FunctionSettings()),
             jobs=self._tables("jobs", JobSettings, None),
+            tenants=self._tables("tenants", TenantSettings, TenantSettings()),
             publish=self._whole("publish", PublishSettings),
         )
         return Loaded(project, self._problems or [first], self._broken)
