@@ -31,7 +31,12 @@ _IS_FAIR: Final = "SELECT EXISTS (SELECT 1 FROM fair_queue WHERE queue_id = ?)"
 
 _BEGIN: Final = "INSERT INTO fair_queue (queue_id) VALUES (?)"
 
-# In two statements, since each uses an index over messages of its kind.
+# Ready messages and hidden ones apart, here and below, since each are in an index of their own.
+_HAS_MESSAGES: Final = """
+SELECT EXISTS (SELECT 1 FROM message WHERE queue_id = ?1 AND hidden_until_us IS NULL AND tenant_id IS NULL)
+    OR EXISTS (SELECT 1 FROM message WHERE queue_id = ?1 AND hidden_until_us IS NOT NULL)
+"""
+
 _ADOPT: Final = (
     "UPDATE message SET tenant_id = ?2 WHERE queue_id = ?1 AND hidden_until_us IS NULL AND tenant_id IS NULL "
     "RETURNING tenant_id, 1, 0",
@@ -162,9 +167,10 @@ def tenant_of(tx: Transaction, queue_id: int, name: str) -> int | None:
         if not name:
             return None
         tx.connection.execute(_BEGIN, (queue_id,))
-        nobody = _known_tenant(tx.connection, queue_id, "")
-        for adopt in _ADOPT:
-            move(tx, tx.connection.execute(adopt, (queue_id, nobody)))
+        if tx.connection.execute(_HAS_MESSAGES, (queue_id,)).get:
+            nobody = _known_tenant(tx.connection, queue_id, "")
+            for adopt in _ADOPT:
+                move(tx, tx.connection.execute(adopt, (queue_id, nobody)))
     return _known_tenant(tx.connection, queue_id, name)
 
 
