@@ -26,7 +26,8 @@ import numpy as np
 
 from headrace.local.namespace import Namespace
 from headrace.series.compaction import compact
-from headrace.series.points import Points
+from headrace.series.points import Points, guid_text
+from headrace.series.read import SeriesReader
 from headrace.series.segments import segment_name, write_segment
 from headrace.series.store import Store
 
@@ -70,7 +71,7 @@ def _measure(folder: Path, segments: int, peers: str | None) -> None:
     with Namespace.open(folder / "data") as namespace:
         store = Store(namespace, "history", folder / "history")
         tenant = store.catalogue.tenant("acme")
-        store.catalogue.codes(tenant, [bytes([*number.to_bytes(2, "big")] * 8) for number in range(TAGS)])
+        store.catalogue.codes(tenant, [_guid(number) for number in range(TAGS)])
         begin = time.perf_counter()
         for number in range(segments):
             _store(store, tenant, number, random)
@@ -81,18 +82,23 @@ def _measure(folder: Path, segments: int, peers: str | None) -> None:
         slice_us = (middle_us, middle_us + 600_000_000)
         print("| store | bytes/point | full history, ms | 10-minute slice, ms |\n|---|---|---|---|")
         _csv(folder / "csv", store, codes, slice_us)
+        reader = SeriesReader(store)
         for state in (f"{segments} segments", "compacted"):
             if state == "compacted":
                 begin = time.perf_counter()
                 compact(store, "acme", everything=True)
                 print(f"compacted in {time.perf_counter() - begin:.1f} s", file=sys.stderr)
             size_bytes = sum(segment.size_bytes for segment in store.catalogue.segments(tenant))
-            full = _median(lambda code: store.read("acme", code), codes)
-            part = _median(lambda code: store.read("acme", code, *slice_us), codes)
+            full = _median(lambda code: reader.read(guid_text(_guid(code))), codes)
+            part = _median(lambda code: reader.read(guid_text(_guid(code)), *slice_us), codes)
             print(f"| {state} | {size_bytes / total:.2f} | {full:.2f} | {part:.2f} |", flush=True)
             if peers:
                 _duckdb(peers, state, store.folder("acme"), codes, slice_us)
         store.close()
+
+
+def _guid(number: int) -> bytes:
+    return number.to_bytes(2, "big") * 8
 
 
 def _store(store: Store, tenant: int, number: int, random: np.random.Generator) -> None:

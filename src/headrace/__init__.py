@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from headrace.models.storage import load_model
     from headrace.project import Project
     from headrace.project.sending import send
+    from headrace.project.series import open_series, read_series
     from headrace.project.tables import read_table
 
 __all__ = [
@@ -36,7 +37,9 @@ __all__ = [
     "Transient",
     "UserError",
     "load_model",
+    "open_series",
     "query",
+    "read_series",
     "read_table",
     "send",
 ]
@@ -45,7 +48,9 @@ _HOMES: Final = {
     "Policy": "headrace.events.watermark",
     "Project": "headrace.project",
     "load_model": "headrace.models.storage",
+    "open_series": "headrace.project.series",
     "query": "headrace.engine.query",
+    "read_series": "headrace.project.series",
     "read_table": "headrace.project.tables",
     "send": "headrace.project.sending",
 }

@@ -37,6 +37,15 @@ _KNOWN: Final = (
 _NUMBER: Final = "INSERT INTO series_tag (tenant_id, code, guid) VALUES (?, ?, ?)"
 _COUNT_TAGS: Final = "UPDATE series_tenant SET tags = ? WHERE id = ?"
 
+_BETWEEN: Final = (
+    "SELECT code, guid FROM series_tag WHERE tenant_id = ? AND guid BETWEEN ? AND ? ORDER BY guid"
+)
+_TOTALS: Final = """
+SELECT (SELECT tags FROM series_tenant WHERE id = ?1), count(*), coalesce(sum(points), 0),
+       coalesce(sum(size_bytes), 0), min(first_us), max(last_us)
+FROM series_segment WHERE tenant_id = ?1
+"""
+
 _ADD: Final = """
 INSERT INTO series_segment (tenant_id, newest, name, level, points, size_bytes, first_us, last_us, blocks)
 VALUES (?, 0, ?, ?, ?, ?, ?, ?, ?)
@@ -76,6 +85,18 @@ class Segment:
         return np.flatnonzero(
             within & (blocks["last_us"] >= start_us) & (blocks["first_us"] < end_us)
         ).tolist()
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What a tenant has: points as they are stored, so that one stored again counts twice until compacted."""
+
+    tags: int
+    segments: int
+    points: int
+    size_bytes: int
+    first_us: int | None
+    last_us: int | None
 
 
 class Catalogue:
@@ -144,6 +165,21 @@ class Catalogue:
                 "SELECT code FROM series_tag WHERE tenant_id = ? AND guid = ?", (tenant, guid)
             ).get
         return found
+
+    def find(self, tenant: int, guids: Sequence[bytes]) -> dict[bytes, int]:
+        """Return the numbers of those tags that there are."""
+        with self._namespace.reading() as connection:
+            return {guid: code for some in _cut(guids) for guid, code in _codes_of(connection, tenant, some)}
+
+    def tags(self, tenant: int, low: bytes, high: bytes) -> list[tuple[int, bytes]]:
+        """Return the number and GUID of each tag from `low` to `high`, both included, sorted by GUID."""
+        with self._namespace.reading() as connection:
+            return list(connection.execute(_BETWEEN, (tenant, low, high)))
+
+    def totals(self, tenant: int) -> Totals:
+        """Return how much a tenant has."""
+        with self._namespace.reading() as connection:
+            return Totals(*next(connection.execute(_TOTALS, (tenant,))))
 
     def guids(self, tenant: int, first: int = 0, limit: int = -1) -> list[bytes]:
         """Return the tags from number `first` on, in order of their numbers; all if `limit` is negative."""

@@ -26,12 +26,14 @@ class Range:
     end_us: int = EVER_US[1]
 
     def blocks(self, segment: Segment) -> list[int]:
+        """Return the row groups of a segment that may hold points of the range."""
         found = segment.blocks
         within = (found["first_code"] < self.high) & (found["last_code"] >= self.low)
         within &= (found["first_us"] < self.end_us) & (found["last_us"] >= self.start_us)
         return np.flatnonzero(within).tolist()
 
     def of(self, points: Points) -> Points:
+        """Return those of some points that are in the range."""
         kept = (points.codes >= self.low) & (points.codes < self.high)
         if self.start_us != EVER_US[0] or self.end_us != EVER_US[1]:
             kept &= (points.times_us >= self.start_us) & (points.times_us < self.end_us)

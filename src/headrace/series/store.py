@@ -111,7 +111,11 @@ class Store:
         for segment in segments:
             blocks = chosen(segment)
             if len(blocks):
-                yield segment, self._opened(self._place(tenant) / segment.name).read(blocks)
+                yield segment, self.read_blocks(tenant, segment, blocks)
+
+    def read_blocks(self, tenant: str, segment: Segment, blocks: Sequence[int]) -> Points:
+        """Return the points of row groups of a segment; FileNotFoundError if it is gone, see `looking`."""
+        return self._opened(self._place(tenant) / segment.name).read(blocks)
 
     def sweep(self, tenant: str, line: str) -> list[str]:
         """Remove the files that a line wrote and no commit speaks of, and return their names.

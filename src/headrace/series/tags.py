@@ -1,0 +1,79 @@
+"""Which tags are meant: by GUID, by how GUIDs begin, or by a pattern with ``*``, ``?`` and ``[]``."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable, Mapping
+from itertools import takewhile
+from typing import Final
+
+from headrace.errors import UserError, did_you_mean
+from headrace.series.catalogue import Catalogue
+from headrace.series.points import GUID_CHARS, guid_of, guid_text
+
+_WILD: Final = re.compile(r"[*?\[]")
+
+#: Digits of a GUID that a suggestion has in common with what was asked for.
+_LIKE_DIGITS: Final = 4
+
+
+def matcher(pattern: str) -> re.Pattern[str]:
+    """Return what fully matches the GUIDs that a pattern means; raises ValueError for one that can mean none.
+
+    Without a wildcard it is how the GUIDs begin.
+    """
+    text = pattern.lower()
+    if not text or re.search(r"[^0-9a-f*?\[\]!-]", text) or len(text) > 4 * GUID_CHARS:
+        raise ValueError(
+            f"{pattern[:60]!r} is neither a GUID, nor how one begins, nor a pattern such as 302fba*"
+        )
+    return re.compile(fnmatch.translate(text if _WILD.search(text) else text + "*"))
+
+
+def chosen_tags(catalogue: Catalogue, tenant: int, tags: str | Iterable[str]) -> Mapping[int, str]:
+    """Return the GUIDs of the tags that are meant, by their numbers, in the order of those.
+
+    `tags` is one or several GUIDs or patterns. Raises `UserError` for one that no tag has.
+    """
+    found: dict[int, str] = {}
+    exact: dict[bytes, str] = {}
+    for text in [tags] if isinstance(tags, str) else tags:
+        try:
+            if len(text) == GUID_CHARS and not _WILD.search(text):
+                exact[guid_of(text)] = text.lower()
+            else:
+                found.update(_matching(catalogue, tenant, text))
+        except ValueError as error:
+            raise UserError(f"tag {error}") from None
+    known = catalogue.find(tenant, list(exact))
+    for guid, text in exact.items():
+        if guid not in known:
+            raise UserError(f"there is no tag {text}. {_near(catalogue, tenant, text)}")
+        found[known[guid]] = text
+    return dict(sorted(found.items()))
+
+
+def _matching(catalogue: Catalogue, tenant: int, pattern: str) -> Mapping[int, str]:
+    matches = matcher(pattern).fullmatch
+    prefix = "".join(takewhile(lambda char: not _WILD.match(char), pattern.lower()))
+    found = {}
+    for code, guid in catalogue.tags(tenant, *_between(prefix)):
+        text = guid_text(guid)
+        if matches(text):
+            found[code] = text
+    if not found:
+        raise UserError(f"no tag is like {pattern!r}. `headrace tags list` shows what there is")
+    return found
+
+
+def _between(prefix: str) -> tuple[bytes, bytes]:
+    """Return GUIDs between which, both included, all lie that begin so."""
+    digits = prefix.replace("-", "")[:32]
+    return bytes.fromhex(digits.ljust(32, "0")), bytes.fromhex(digits.ljust(32, "f"))
+
+
+def _near(catalogue: Catalogue, tenant: int, text: str) -> str:
+    near = catalogue.tags(tenant, *_between(text[:_LIKE_DIGITS]))
+    hint = did_you_mean(text, [guid_text(guid) for _, guid in near[:100]])
+    return hint or f"`headrace tags list --like '{text[:2]}*'` lists some"
