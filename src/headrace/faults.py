@@ -28,13 +28,24 @@ POINTS: Final = (
     "file.placed",
     "file.part_removed",
     "delivery.set_aside",
+    "series.written",
+    "series.commit.begin",
+    "series.commit.before",
+    "series.commit.after",
+    "series.dropped",
     "series.compaction.written",
     "series.compaction.before_commit",
     "series.compaction.committed",
+    "series.enqueue.before_commit",
 )
 
 _name, _, _hits = os.environ.get("HEADRACE_CRASH_AT", "").partition(":")
 _remaining = int(_hits or 1)
+
+
+def points_of(*areas: str) -> tuple[str, ...]:
+    """Return the points of some areas, which are the first words of their names."""
+    return tuple(point for point in POINTS if point.split(".")[0] in areas)
 
 
 def crash_point(name: str) -> None:

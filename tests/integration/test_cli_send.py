@@ -276,7 +276,7 @@ def test_a_closed_standard_input_is_told(headrace, monkeypatch):
     ("words", "message"),
     [
         (["papres", "a.jsonl"], "Did you mean 'papers'?"),
-        (["titles", "a.jsonl"], "is the table 'titles'; a hub or queue is needed"),
+        (["titles", "a.jsonl"], "is the table 'titles'; a hub, queue or topic is needed"),
         (["papers"], "--feed URL"),
         (["papers", "missing.jsonl"], "No such file"),
         (["papers", "a.unknown"], "--lines FIELD"),

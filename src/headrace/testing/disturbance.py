@@ -9,17 +9,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from headrace.clock import Clock
-from headrace.faults import POINTS as ALL_POINTS
+from headrace.faults import points_of
 from headrace.testing.fleet import Member
 from headrace.testing.observed import JOBS
 from headrace.testing.pipeline import PUBLISHER, Pipeline
 
 #: Where a process of the pipeline can die; it writes no files, and no output of it refuses rows.
-POINTS: Final = tuple(
-    point
-    for point in ALL_POINTS
-    if point not in {"job.staged", "delivery.set_aside"} and not point.startswith("file.")
-)
+POINTS: Final = tuple(point for point in points_of("hub", "job") if point != "job.staged")
 
 #: The points that a process passes. Job `pass` publishes to a hub, job `classify` delivers nothing.
 REACHABLE: Final = {

@@ -96,7 +96,12 @@ def _plainly_well_formed(lines: Lines, delimiter: str, columns: int) -> bool:
 
 
 def _read(lines: Lines, names: Sequence[str], delimiter: str) -> pl.DataFrame | None:
-    """Return the records as Polars reads them, None if it refuses one or finds more or fewer."""
+    """Return the records as Polars reads them, None if it refuses one or finds more or fewer.
+
+    It leaves out returns that begin a line, whatever follows them.
+    """
+    if b"\n\r" in lines.joined or lines.joined.startswith(b"\r"):
+        return None
     joined = (
         lines.joined + b"\n" if lines.joined.endswith((b"\r", b"\n")) or not lines.joined else lines.joined
     )

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headrace.faults import POINTS
 from headrace.testing.campaign.checking import JobVerdict, Verdict
-from headrace.testing.campaign.tally import HITS, Tally, shortened
+from headrace.testing.campaign.tally import HITS, POINTS, Tally, shortened
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from headrace.clock import Clock
-from headrace.faults import POINTS
 from headrace.testing.campaign.flow import Flow
 from headrace.testing.campaign.processes import drop_locks, is_alive, locks_of, send
 from headrace.testing.campaign.run import PUBLISHER, Run
@@ -39,7 +38,6 @@ _OF_OUTPUTS: Final = {
     "hub.publish.after_commit": {"hub"},
     "job.staged": {"file"},
     "job.deliver.after_send": {"hub", "webhook"},
-    **{point: set() for point in POINTS if point.startswith("file.")},  # its files are appended to
 }
 
 SHORTEST_PAUSE_S: Final = 0.05

@@ -9,9 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from headrace.faults import POINTS
+from headrace.faults import points_of
 from headrace.testing.campaign.run import PUBLISHER, TRY_AGAIN, Run
 from headrace.testing.fleet import Member
+
+#: Where a process can die: its files are appended to, and its outputs refuse no rows.
+POINTS: Final = points_of("hub", "job")
 
 #: Each point is to be met at its first, second and third passage.
 HITS: Final = (1, 2, 3)
