@@ -126,3 +126,15 @@ CREATE TABLE series_enqueued (
     changed    TEXT NOT NULL,
     PRIMARY KEY (queue, store, tenant, file)
 ) STRICT, WITHOUT ROWID;
+
+-- Tags of which points were left out on purpose, and how far what is left may be from them.
+CREATE TABLE series_compression (
+    tenant_id INTEGER NOT NULL,
+    code      INTEGER NOT NULL,
+    method    TEXT NOT NULL,     -- deadband: between points the earlier value holds; swinging-door: a line
+    bound     REAL NOT NULL,     -- that no error is above, in the unit of the values
+    largest   REAL NOT NULL,     -- error of all points that came
+    points    INTEGER NOT NULL,  -- that came
+    kept      INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, code, method, bound)
+) STRICT, WITHOUT ROWID;

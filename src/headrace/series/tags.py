@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import fnmatch
-import re
 from collections.abc import Iterable, Mapping
 from itertools import takewhile
 from typing import Final
 
 from headrace.errors import UserError, did_you_mean
 from headrace.series.catalogue import Catalogue
+from headrace.series.pattern import WILDCARD, matcher
 from headrace.series.points import GUID_CHARS, guid_of, guid_text
-
-_WILD: Final = re.compile(r"[*?\[]")
 
 #: Digits of a GUID that a suggestion has in common with what was asked for.
 _LIKE_DIGITS: Final = 4
-
-
-def matcher(pattern: str) -> re.Pattern[str]:
-    """Return what fully matches the GUIDs that a pattern means; raises ValueError for one that can mean none.
-
-    Without a wildcard it is how the GUIDs begin.
-    """
-    text = pattern.lower()
-    if not text or re.search(r"[^0-9a-f*?\[\]!-]", text) or len(text) > 4 * GUID_CHARS:
-        raise ValueError(
-            f"{pattern[:60]!r} is neither a GUID, nor how one begins, nor a pattern such as 302fba*"
-        )
-    return re.compile(fnmatch.translate(text if _WILD.search(text) else text + "*"))
 
 
 def chosen_tags(catalogue: Catalogue, tenant: int, tags: str | Iterable[str]) -> Mapping[int, str]:
@@ -40,7 +24,7 @@ def chosen_tags(catalogue: Catalogue, tenant: int, tags: str | Iterable[str]) ->
     exact: dict[bytes, str] = {}
     for text in [tags] if isinstance(tags, str) else tags:
         try:
-            if len(text) == GUID_CHARS and not _WILD.search(text):
+            if len(text) == GUID_CHARS and not WILDCARD.search(text):
                 exact[guid_of(text)] = text.lower()
             else:
                 found.update(_matching(catalogue, tenant, text))
@@ -56,7 +40,7 @@ def chosen_tags(catalogue: Catalogue, tenant: int, tags: str | Iterable[str]) ->
 
 def _matching(catalogue: Catalogue, tenant: int, pattern: str) -> Mapping[int, str]:
     matches = matcher(pattern).fullmatch
-    prefix = "".join(takewhile(lambda char: not _WILD.match(char), pattern.lower()))
+    prefix = "".join(takewhile(lambda char: not WILDCARD.match(char), pattern.lower()))
     found = {}
     for code, guid in catalogue.tags(tenant, *_between(prefix)):
         text = guid_text(guid)
