@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import gc
 import os
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from headrace.cli.logs import begin_log
 from headrace.cli.main import complain, of_system, unexpected
@@ -18,7 +20,12 @@ from headrace.errors import HeadraceError, disk_error
 from headrace.local.namespace import Namespace
 from headrace.names import stage_name
 from headrace.project import Project
+from headrace.project.dataset_checks import reads_dataset
+from headrace.project.dataset_jobs import made_dataset_instance, opened_dataset_job
 from headrace.project.opening import opened_job
+
+if TYPE_CHECKING:
+    from headrace.engine.dataset_job import DatasetInstance
 
 
 def run_instance(arguments: argparse.Namespace) -> int:
@@ -33,22 +40,27 @@ def run_instance(arguments: argparse.Namespace) -> int:
     with (
         # Where the data was moved away under a running job, its instances must not begin anew.
         Namespace.open(project.data, create=parent is None) as namespace,
-        opened_job(project, namespace, name, number) as opened,
+        contextlib.ExitStack() as stack,
     ):
-        instance = Instance(
-            opened,
-            namespace,
-            instance=number,
-            instances=settings.instances,
-            wanted=lambda: parent in {None, os.getppid()},
-            say=complain,
-        )
+        how: dict[str, Any] = {
+            "instance": number,
+            "instances": settings.instances,
+            "wanted": lambda: parent in {None, os.getppid()},
+            "say": complain,
+        }
+        instance: Instance | DatasetInstance
+        if reads_dataset(project, project.script(job)):
+            files = stack.enter_context(opened_dataset_job(project, namespace, job, number))
+            instance = made_dataset_instance(files, namespace, **how)
+        else:
+            opened = stack.enter_context(opened_job(project, namespace, name, number))
+            instance = Instance(opened, namespace, **how)
         signal.signal(signal.SIGTERM, lambda *_: instance.stop())
         _run(instance)
     return 0
 
 
-def _run(instance: Instance) -> None:
+def _run(instance: Instance | DatasetInstance) -> None:
     # What is loaded stays: to look through it for garbage again and again would be felt as latency.
     gc.freeze()
     gc.enable()

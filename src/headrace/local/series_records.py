@@ -105,7 +105,9 @@ def record_files(tx: Transaction, files: Sequence[FileDone], kept: int = FILES_K
         tx.connection.execute(_PRUNE, (files[0].job, kept))
 
 
-def files_done(namespace: Namespace, job: str, *, tenant: str | None = None, limit: int = -1) -> list[FileDone]:
+def files_done(
+    namespace: Namespace, job: str, *, tenant: str | None = None, limit: int = -1
+) -> list[FileDone]:
     """Return the files that a job stored last, the newest first, of one tenant or of all."""
     with namespace.reading() as connection:
         return list(map(FileDone._make, connection.execute(_FIND, (job, tenant, limit))))

@@ -79,6 +79,8 @@ def ground(project: Project, name: str) -> Ground:
     """Return what a job, or a stage of one, runs on here; nothing is made."""
     job, _, stage = name.partition(STAGE_MARK)
     script = project.script(job)
+    if any(name in project.datasets for name in script.inputs):
+        return Ground(len(os.sched_getaffinity(0)))
     layout = layout_of(project, script)
     cores = len(os.sched_getaffinity(0))
     if stage:

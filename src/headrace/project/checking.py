@@ -12,6 +12,7 @@ from headrace.connect.table import TableSettings
 from headrace.errors import HeadraceError, UserError, did_you_mean
 from headrace.names import checked_name
 from headrace.project.columns import columns_of
+from headrace.project.dataset_checks import explained, reads_dataset
 from headrace.project.files import feeds, input_notes, input_problem, output_problems
 from headrace.project.functions import load_function
 from headrace.project.partitions import hub_partitions, input_partitions
@@ -179,7 +180,11 @@ def _key_columns(place: Place) -> dict[str, str | None]:
 
 def _explain(project: Project, job: JobCheck, script: Script) -> None:
     """Say how the job's work is cut, and what about it may surprise."""
-    if keeps_nothing(script):
+    if reads_dataset(project, script):
+        runs, notes = explained(project, job.name, script)
+        job.runs += runs
+        job.notes += notes
+    elif keeps_nothing(script):
         _explain_tasks(project, job)
     elif None not in job.inputs.values():
         _explain_state(project, job, script)

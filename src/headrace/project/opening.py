@@ -25,6 +25,7 @@ from headrace.engine.open_job import OpenJob, instance_name
 from headrace.engine.passing import Stage, stage_script
 from headrace.engine.program import Program
 from headrace.engine.references import References
+from headrace.errors import UserError
 from headrace.local.input_files import InputFiles
 from headrace.local.namespace import Namespace
 from headrace.local.reference_versions import VersionRecord
@@ -37,6 +38,7 @@ from headrace.project.functions import load_function, python_function
 from headrace.project.project import Project
 from headrace.project.references import FileReference
 from headrace.project.stages import input_ends, layout_of, open_exchange_hub, open_exchange_source
+from headrace.series.output_settings import SeriesSettings
 from headrace.sql.plan import Script
 
 
@@ -177,6 +179,8 @@ def open_sink(project: Project, namespace: Namespace, job: str, name: str, insta
         case PythonSettings() as python:
             function = python_function(project.folder, f"outputs.{name}.python", python.python or "")
             return CallableSink(name, function, namespace.identity(), python.patience)
+        case SeriesSettings():  # its points are written by the job itself
+            raise UserError(f"output '{name}' is a series, which only jobs that read a dataset write")
         case TopicOutputSettings() as topic:
             own = topic.topic or name
             return TopicSink(Topic(namespace, own, project.subscriptions.get(own, [])))

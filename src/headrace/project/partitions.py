@@ -48,6 +48,9 @@ def hub_partitions(project: Project, name: str, settings: HubSettings) -> int:
 
 def job_cut(project: Project, script: Script) -> Cut:
     """Return how a job with the query `script` is cut."""
+    if any(name in project.datasets for name in script.inputs):
+        reason = "runs on any number of threads, which compete for files; each file is a stream of its own"
+        return Cut(per_partition=True, reason=reason)
     inputs = input_partitions(project, script.inputs)
     if not inputs:
         reason = "runs on any number of instances, which compete for messages"

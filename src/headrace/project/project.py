@@ -37,6 +37,7 @@ from headrace.engine.runnable import check_runnable
 from headrace.errors import UserError, did_you_mean
 from headrace.local.fair_queue import TenantShare
 from headrace.names import PROJECT_FILE
+from headrace.project.dataset_checks import check_dataset_job
 from headrace.project.functions import defines_aggregate
 from headrace.project.references import ReferenceSettings, load_reference
 from headrace.project.running import run_of
@@ -169,7 +170,7 @@ class Project:
             text,
             functions=[name for name in self.functions if name not in aggregates],
             aggregates=aggregates,
-            inputs=self.streams,
+            inputs=[*self.streams, *self.datasets],
             references=list(self.references),
             outputs=self.outputs,
         )
@@ -179,6 +180,7 @@ class Project:
         script = self.script(job)
         queues = [name for name, settings in self.inputs.items() if isinstance(settings, QueueSettings)]
         check_runnable(script, queues)
+        check_dataset_job(self, script)
         return script
 
     def query_text(self, job: str) -> str:

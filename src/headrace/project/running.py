@@ -18,8 +18,10 @@ from headrace.errors import Transient
 from headrace.local.namespace import Namespace
 from headrace.local.ownership import Owned
 from headrace.local.progress import Progress
+from headrace.local.series_records import lines_of
 from headrace.local.staged import staged_lines
 from headrace.names import stage_name
+from headrace.project.dataset_checks import sweep_behind
 from headrace.project.files import feeds
 from headrace.project.settings import InputSettings, OutputSettings, Place, place_of
 from headrace.project.stages import stages_of
@@ -181,6 +183,8 @@ def run_of(
                         check=writer.check,
                     )
                     writer.release()
+            if lines_of(namespace, job):
+                sweep_behind(namespace, job)
         run = Run(project, namespace, jobs, until_end, say, ahead=ahead)
         try:
             yield run

@@ -24,6 +24,7 @@ from headrace.events.watermark import Policy
 from headrace.limits import MAX_INSTANCES, MAX_LATE_DAYS
 from headrace.local.fair_queue import TenantShare
 from headrace.project.references import ReferenceSettings
+from headrace.series.output_settings import SeriesSettings
 from headrace.series.settings import DatasetSettings
 
 StreamSettings = HubSettings | QueueSettings | FileSettings
@@ -39,6 +40,7 @@ OutputSettings = (
     | PostgresqlSettings
     | PythonSettings
     | TopicOutputSettings
+    | SeriesSettings
 )
 
 #: The connectors, by the word that `kind` has.
@@ -61,6 +63,7 @@ OUTPUT_KINDS: Final[dict[str, type[OutputSettings]]] = {
     "postgresql": PostgresqlSettings,
     "python": PythonSettings,
     "topic": TopicOutputSettings,
+    "series": SeriesSettings,
 }
 
 
@@ -83,7 +86,8 @@ class FunctionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A job: its query as a file or in place, and the number of processes that run it.
 
-    The others are its policy for events that TIMESTAMP BY finds late or out of order, and for bad ones.
+    The others are its policy for events that TIMESTAMP BY finds late or out of order, and for bad ones. A job
+    that reads a dataset has `threads` in each process, which use about `memory_megabytes` together.
     """
 
     query: str | None = None
@@ -95,6 +99,8 @@ class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     on_bad: OnBad | dict[str, OnBad] = "dead-letter"
     max_bad_share: Annotated[float, msgspec.Meta(ge=0, lt=1)] | None = None
     min_bad: Annotated[int, msgspec.Meta(ge=1)] = 100
+    threads: Annotated[int, msgspec.Meta(ge=1, le=MAX_INSTANCES)] = 1
+    memory_megabytes: Annotated[int, msgspec.Meta(ge=64, le=1_000_000)] = 256
 
     @property
     def bad(self) -> BadInput:

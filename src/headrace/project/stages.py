@@ -32,7 +32,7 @@ class Layout:
 
 def layout_of(project: Project, script: Script) -> Layout:
     """Return how a job with the query `script` is cut, as its hubs are now; nothing is made."""
-    if keeps_nothing(script):
+    if keeps_nothing(script) or any(name in project.datasets for name in script.inputs):
         return Layout(per_partition=True, inputs={}, repartitions={})
     inputs = input_partitions(project, script.inputs)
     return Layout(cut(script, inputs).per_partition, inputs, repartitions(script, inputs))

@@ -31,6 +31,12 @@ def replayable(
     script = project.script(job)
     repartitioned = layout_of(project, script).repartitions
     sources: dict[str, OrderedSource] = {}
+    for name in script.inputs:
+        if name in project.datasets:
+            raise UserError(
+                f"job '{job}' can only go on where it stopped: input '{name}' is a dataset, whose work queue "
+                "forgets the files that are done. Enqueue them again with `headrace tags enqueue`"
+            )
     with contextlib.ExitStack() as stack:
         for name in script.inputs:
             reader = stage_name(job, name) if name in repartitioned else job

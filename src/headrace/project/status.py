@@ -184,6 +184,8 @@ class Looking:
         return found
 
     def _lags(self, reader: str, name: str, stand: Standing) -> list[Lag]:
+        if (dataset := self._project.datasets.get(name)) is not None:
+            return [queue_lag(name, self._namespace, dataset.queue or name)]
         match self._project.streams[name]:
             case HubSettings() as hub:
                 return self._hub_lags(name, hub, stand)
