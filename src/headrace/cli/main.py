@@ -36,6 +36,7 @@ VERBS: Final = {
     "peek": "show or export a table, a queue's depth or a hub's latest events",
     "replay": "run a job's query again over what its hubs and files have stored",
     "dead-letters": "show, retry or drop events that could not be processed",
+    "tags": "sensor files and the histories of their tags",
     "model": "train, evaluate and use models",
     "web": "serve the HTTP publishing endpoint",
     "doctor": "check this machine: disk sync, clock, SQLite version",

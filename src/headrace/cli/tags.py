@@ -1,0 +1,21 @@
+"""``headrace tags``: files of sensors and the histories of their tags."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from headrace.cli import tags_enqueue, tags_generate, tags_watch
+from headrace.cli.options import plain
+
+#: The actions, in the order of their help; each module has ``add(actions)``.
+_ACTIONS: Final = (tags_generate, tags_enqueue, tags_watch)
+
+
+def add(verbs: Any) -> None:
+    """Describe the verb and its actions."""
+    parser = verbs.add_parser(
+        "tags", help="sensor files and the histories of their tags", description=plain(__doc__)
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for module in _ACTIONS:
+        module.add(actions)
