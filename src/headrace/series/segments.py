@@ -62,11 +62,10 @@ def write_segment(
     A row group begins at each of `cuts`, the first of which is 0; every `ARRIVING_POINTS` if they are not
     given. Raises what `disk_error` gives where the file cannot be written.
     """
-    if cuts is None:
-        cuts = np.arange(0, len(points), ARRIVING_POINTS)
     table = _table(points)
     encodings = {name: _ENCODINGS[name] for name in table.column_names}
-    bounds = [*cuts.tolist(), len(points)]
+    even = cuts is None
+    bounds = [*(range(0, len(points), ARRIVING_POINTS) if cuts is None else cuts.tolist()), len(points)]
     try:
         with (
             replacing(folder / name) as file,
@@ -80,7 +79,9 @@ def write_segment(
                 write_statistics=["tag", "time"],
             ) as writer,
         ):
-            for begin, end in itertools.pairwise(bounds):
+            if even:
+                writer.write_table(table, row_group_size=ARRIVING_POINTS)
+            for begin, end in () if even else itertools.pairwise(bounds):
                 writer.write_table(table.slice(begin, end - begin), row_group_size=end - begin)
         size_bytes = (folder / name).stat().st_size
     except OSError as error:
@@ -170,12 +171,14 @@ def _table(points: Points) -> pa.Table:
             "scale": pa.array(np.repeat(scales, counts), mask=is_double),
             "value": pa.array(points.values, mask=~is_double),
         }
-    return pa.table(columns)
+    # A column that may hold NULL has a level for each value, which takes time to write.
+    fields = [pa.field(name, column.type, nullable=column.null_count > 0) for name, column in columns.items()]
+    return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields))
 
 
 def _times(times_us: NDArray[np.int64]) -> pa.Array:
-    whole, rest = np.divmod(times_us, 1_000)
-    if rest.any():
+    whole = times_us // 1_000
+    if (whole * 1_000 != times_us).any():
         return pa.array(times_us).view(pa.timestamp("us", "UTC"))
     return pa.array(whole).view(pa.timestamp("ms", "UTC"))
 
