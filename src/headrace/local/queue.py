@@ -445,7 +445,8 @@ def _costs(bodies: Sequence[bytes], cost: int | Sequence[int] | None) -> array[i
         return array("q", [max(cost, 1)]) * len(bodies)
     if cost is not None and len(cost) != len(bodies):
         raise ValueError(f"{len(cost)} costs for {len(bodies)} messages")
-    return array("q", [max(one, 1) for one in (map(len, bodies) if cost is None else cost)])
+    costs = array("q", map(len, bodies) if cost is None else cost)
+    return costs if min(costs) >= 1 else array("q", (max(one, 1) for one in costs))
 
 
 def list_queues(namespace: Namespace) -> list[str]:
