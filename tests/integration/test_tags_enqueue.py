@@ -96,19 +96,11 @@ def test_mistakes_are_told_with_what_to_do(headrace):
 
 
 def test_generated_files_are_enqueued_with_their_sizes(headrace):
+    tenants = ("--tenant", "acme", "--tenant", "bolt")
     made = headrace.without_project(
-        "tags",
-        "generate",
-        headrace.folder / "in",
-        "--tenant",
-        "acme",
-        "bolt",
-        "--megabytes",
-        2,
-        "--tags",
-        10,
-        "--json",
+        "tags", "generate", *tenants, "--megabytes", 2, "--tags", 10, "--json", headrace.folder / "in"
     ).document
+    assert made["tenants"] == ["acme", "bolt"]
     found = headrace("tags", "enqueue", "--json").document
     assert (found["enqueued"], found["size_bytes"]) == (made["files"], made["size_bytes"])
 

@@ -34,13 +34,15 @@ def add(actions: Any) -> None:
         "--megabytes", type=at_least(1), metavar="N", help=f"for each tenant ({DEFAULT_MEGABYTES})"
     )
     much.add_argument("--points", type=at_least(1), metavar="N", help="for each tenant")
-    parser.add_argument("--tenant", nargs="+", default=[_TENANT], metavar="NAME", help=f"({_TENANT})")
+    parser.add_argument(
+        "--tenant", action="append", metavar="NAME", help=f"whose files they are; may be repeated ({_TENANT})"
+    )
     parser.add_argument(
         "--signal",
-        nargs="+",
-        default=["random"],
+        action="append",
         choices=[*SIGNALS, "all"],
-        help=f"what tags measure, in turn: {', '.join(SIGNALS)}, or all (random)",
+        metavar="KIND",
+        help=f"what tags measure, in turn if repeated: {', '.join(SIGNALS)}, or all (random)",
     )
     parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="other numbers (0)")
     add_json(parser)
@@ -49,12 +51,13 @@ def add(actions: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Make the files."""
-    signals = list(SIGNALS) if "all" in arguments.signal else arguments.signal
+    chosen = arguments.signal or ["random"]
+    signals = list(SIGNALS) if "all" in chosen else chosen
     megabytes = arguments.megabytes or (None if arguments.points else DEFAULT_MEGABYTES)
     clock = SystemClock()
     began_ns = clock.monotonic_ns()
     files = size_bytes = points = 0
-    tenants = list(dict.fromkeys(arguments.tenant))
+    tenants = list(dict.fromkeys(arguments.tenant or [_TENANT]))
     with waiting("making sensor files") as show:
         for tenant in tenants:
             generator = Generator(arguments.tags, signals=signals, seed=arguments.seed, name=tenant)

@@ -21,7 +21,7 @@ class DatasetSettings(
     `max_deliveries` times is set aside, and so is a file with more than `max_bad_share` of bad lines.
     """
 
-    stores: dict[str, str]
+    stores: dict[str, str] = {}
     queue: str | None = None
     batch: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 10
     visibility_timeout_s: Annotated[float, msgspec.Meta(ge=1, le=MAX_VISIBILITY_TIMEOUT_S)] = 60
