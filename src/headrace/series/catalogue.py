@@ -98,6 +98,11 @@ class Totals:
     first_us: int | None
     last_us: int | None
 
+    @property
+    def bytes_per_point(self) -> float | None:
+        """What a point takes on disk, None where there is none."""
+        return self.size_bytes / self.points if self.points else None
+
 
 class Catalogue:
     """What a store, by its name, holds; processes may share it."""

@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from headrace.errors import UserError, did_you_mean
-from headrace.series.catalogue import EVER_US, Catalogue, Segment
+from headrace.series.catalogue import EVER_US, Catalogue, Segment, Totals
 from headrace.series.downsample import How, checked_how, sampled
 from headrace.series.grouping import by_tag_and_time, tag_starts
 from headrace.series.last import last_points
@@ -82,7 +82,7 @@ class SeriesReader:
         every_us = _length_us(every)
         checked_how(how, every_us, points)
         bounds = moment_us(start, EVER_US[0], "start"), moment_us(end, EVER_US[1], "end")
-        name = known_tenant(self.store.catalogue, tenant)
+        name = self.tenant(tenant)
         chosen = chosen_tags(self.store.catalogue, self.store.catalogue.known_tenant(name), tags)
         if how == "last" and bounds == EVER_US:
             codes = np.fromiter(chosen, np.uint32)
@@ -90,7 +90,7 @@ class SeriesReader:
             return
         parts = self._parts(name, np.fromiter(chosen, np.uint32), *bounds)
         if how == "raw":
-            for part in parts:
+            for part in _gathered(parts):
                 yield _frame(part, chosen)
             return
         made = (
@@ -100,6 +100,19 @@ class SeriesReader:
         )
         for some in _gathered(made):
             yield _frame(some, chosen)
+
+    def tags(self, tags: str | Iterable[str] = "*", *, tenant: str | None = None) -> list[str]:
+        """Return the GUIDs of the tags that are meant, in the order in which they were first stored."""
+        number = self.store.catalogue.known_tenant(self.tenant(tenant))
+        return list(chosen_tags(self.store.catalogue, number, tags).values())
+
+    def tenant(self, name: str | None = None) -> str:
+        """Return a tenant's name, that of the only one if none is given; raises `UserError` if unknown."""
+        return known_tenant(self.store.catalogue, name)
+
+    def totals(self, tenant: str | None = None) -> Totals:
+        """Return how much a tenant has stored."""
+        return self.store.catalogue.totals(self.store.catalogue.known_tenant(self.tenant(tenant)))
 
     def close(self) -> None:
         """Close what is open."""

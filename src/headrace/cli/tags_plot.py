@@ -1,0 +1,96 @@
+"""Draw tags over time: in the terminal, or as a picture to a file ending in `.png` or `.svg`.
+
+Of longer histories the least and the greatest value of each stretch of time are drawn, so no spike is lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from headrace.cli.braille import drawn
+from headrace.cli.options import plain
+from headrace.cli.show import print_lines
+from headrace.cli.tags_options import TAGS_HELP, add_store, add_times, opened
+from headrace.errors import UserError
+from headrace.local.files import replacing
+
+#: More curves in one picture cannot be told apart.
+_MOST_TAGS: Final = 10
+
+#: Points of a curve in a picture: two in each column of its pixels.
+_PICTURE_POINTS: Final = 2_400
+
+_SUFFIXES: Final = (".png", ".svg")
+
+
+def add(actions: Any) -> None:
+    """Describe the action."""
+    parser = actions.add_parser("plot", help="draw tags over time", description=plain(__doc__))
+    parser.add_argument("tags", metavar="TAG", nargs="+", help=TAGS_HELP)
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", type=Path, help="a picture (default: draw in the terminal)"
+    )
+    add_times(parser)
+    add_store(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read as many points as can be seen, and draw them."""
+    output: Path | None = arguments.output
+    if output is not None and output.suffix.lower() not in _SUFFIXES:
+        raise UserError(f"{output}: expected a file ending in {' or '.join(_SUFFIXES)}")
+    columns, lines = shutil.get_terminal_size((100, 30)) if sys.stdout.isatty() else (100, 30)
+    with opened(arguments) as reader:
+        tags = list(dict.fromkeys(reader.tags(arguments.tags, tenant=arguments.tenant)))
+        if len(tags) > _MOST_TAGS:
+            raise UserError(f"{len(tags):,} tags are too many for one picture: name at most {_MOST_TAGS}")
+        wanted = _PICTURE_POINTS if output is not None else 4 * columns
+        times = (arguments.start, arguments.end)
+        frame = reader.read(tags, *times, tenant=arguments.tenant, how="minmax", points=wanted)
+    curves = {str(tag): points for (tag,), points in frame.group_by(["tag"], maintain_order=True)}
+    if not curves:
+        raise UserError("there are no points in this time: `headrace tags stats` tells from when to when")
+    if output is None:
+        height = max(4, min(12, (lines - 2) // len(curves) - 3))
+        for tag, points in curves.items():
+            print_lines(drawn(tag, points["time"], points["value"], columns, height))
+    else:
+        _picture(curves, output)
+        print_lines([str(output)])
+    return 0
+
+
+def _picture(curves: Mapping[str, pl.DataFrame], output: Path) -> None:
+    try:
+        import matplotlib as mpl  # noqa: PLC0415 - optional
+
+        mpl.use("Agg")
+        from matplotlib import dates, pyplot  # noqa: PLC0415 - optional
+    except ImportError:
+        raise UserError("pictures need matplotlib: pip install 'headrace[plot]'") from None
+    figure, axes = pyplot.subplots(figsize=(11, 4.5), layout="constrained")
+    for tag, points in curves.items():
+        axes.plot(points["time"].to_numpy(), points["value"].to_numpy(), label=tag, linewidth=1.1)
+    locator: Any = dates.AutoDateLocator()  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(locator)
+    formatter: Any = dates.ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_formatter(formatter)
+    axes.set(xlabel="time, UTC", ylabel="value")
+    axes.margins(x=0.01)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(curves) == 1:
+        axes.set_title(next(iter(curves)), fontsize=11, loc="left")
+    else:
+        figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=2)
+    with replacing(output) as file:
+        figure.savefig(file, format=output.suffix[1:].lower(), dpi=110)
+    pyplot.close(figure)
