@@ -112,7 +112,7 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _default_cache() -> Path:
+def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headrace-benchmarks"
 
 
@@ -123,7 +123,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--events", nargs="+", type=int, default=SIZES)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument(
-        "--cache", type=Path, default=_default_cache(), help="a folder on a local disk for engines and events"
+        "--cache", type=Path, default=default_cache(), help="a folder on a local disk for engines and events"
     )
     parser.add_argument(
         "--report", type=Path, help="the folder of report.md and report.json (default: the cache)"

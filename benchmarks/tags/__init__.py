@@ -1,0 +1,1 @@
+"""Sensor files to histories, beside other ways to the same: ``python -m benchmarks.tags``."""

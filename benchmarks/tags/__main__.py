@@ -1,0 +1,5 @@
+"""``python -m benchmarks.tags``."""
+
+from benchmarks.tags.run import main
+
+main()
