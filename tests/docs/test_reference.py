@@ -19,6 +19,7 @@ from headrace.project.settings import (
     JobSettings,
     ProjectSettings,
     PublishSettings,
+    TenantSettings,
 )
 from headrace.sql.catalogue import all_signatures
 from tests.docs.pages import DOCS, PAGES, ROOT, Table, anchor, headings, parts, section
@@ -31,6 +32,7 @@ SETTINGS = {
     'kind = "file" as an output': OUTPUT_KINDS["file"],
     "functions": FunctionSettings,
     "jobs": JobSettings,
+    "tenants": TenantSettings,
     "publish": PublishSettings,
 }
 LISTED = ROOT.glob("examples/*.md")
