@@ -75,13 +75,15 @@ class Compactor:
     def _run(self) -> None:
         opened = [(own, own.store()) for own in self._stores]
         try:
-            while not self._stopping.wait(_EVERY_S):
+            pause_s = 0.0
+            while not self._stopping.wait(pause_s):
+                pause_s = _EVERY_S
                 try:
                     for own, store in opened:
                         self._compact(own, store)
                 except Transient as error:
                     self._say(f"compaction waits: {error}")
-                    self._stopping.wait(_AFTER_FAULT_S)
+                    pause_s = _AFTER_FAULT_S
         except BaseException as error:  # told by the instance, which then ends
             self.failed = error
         finally:
