@@ -7,7 +7,7 @@ once a commit says so; `undo` removes what no commit will speak of.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +16,8 @@ import numpy as np
 
 from headrace.local.namespace import Transaction
 from headrace.series.catalogue import Segment
-from headrace.series.grouping import by_tag_and_time, tag_starts
+from headrace.series.grouping import tag_starts
+from headrace.series.parser import new_sorter
 from headrace.series.points import Codes, Points, Times, Values
 from headrace.series.segments import segment_name, write_segment
 from headrace.series.store import Store
@@ -67,9 +68,11 @@ class _Memory:
     codes: Codes = field(init=False)
     times_us: Times = field(init=False)
     values: Values = field(init=False)
+    sorter: Callable[[Points], Points] = field(init=False)
     held: int = 0
 
     def __post_init__(self) -> None:
+        self.sorter = new_sorter()
         self.codes = np.empty(self.size, np.uint32)
         self.times_us = np.empty(self.size, np.int64)
         self.values = np.empty(self.size, np.float64)
@@ -82,8 +85,8 @@ class _Memory:
         self.held = end
 
     def take(self, count: int) -> Points:
-        """Return the first points sorted, in memory of their own, and let those behind them be the first."""
-        points = by_tag_and_time(Points(self.codes[:count], self.times_us[:count], self.values[:count]))
+        """Return the first points sorted, valid until the next call; those behind them become the first."""
+        points = self.sorter(Points(self.codes[:count], self.times_us[:count], self.values[:count]))
         left = self.held - count
         for column in (self.codes, self.times_us, self.values):
             column[:left] = column[count : self.held].copy()

@@ -293,6 +293,9 @@ class CompiledParser:
         self._times: Times = np.empty(0, np.int64)
         self._values: Values = np.empty(0, np.float64)
         self._left = np.empty((_LEFT_LINES, 4), np.int64)
+        # Compiled, or loaded as it was compiled before, now and not with the first file.
+        room = (self._codes, self._times, self._values)
+        _pass(np.empty(0, np.uint8), (0, 1), (self._keys, self._slots), 0, room, self._left)
 
     def parse(self, text: bytes | memoryview, first_line: int = 1) -> Parsed:
         """Return what whole lines say; see `lines.Parser`."""
