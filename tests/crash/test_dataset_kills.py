@@ -48,6 +48,9 @@ POINTS_OF_FILE = 50
 #: Where an instance dies, and at which passage; one that is passed less often ends by itself.
 WRITING = [point for point in POINTS if point == "series.written" or point.startswith("series.commit.")]
 
+#: Kills at any moment; with HEADRACE_KILLS=300 it is a campaign of some ten minutes.
+KILLS = int(os.environ.get("HEADRACE_KILLS", "6"))
+
 
 class Files:
     """A project whose files have each point once, and one point with the value 0 a file."""
@@ -88,11 +91,11 @@ class Files:
         return ended.returncode
 
     def killed_after(self, seconds):
-        """Run one instance and kill it at some moment."""
+        """Run one instance and kill it at some moment; tells whether it was running still."""
         process = subprocess.Popen(self._command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(seconds)
         process.kill()
-        process.wait()
+        return process.wait() != 0
 
     def _command(self):
         with Namespace.open(self.sandbox.data) as namespace:
@@ -134,14 +137,15 @@ def test_a_job_over_files_that_dies_at_every_step_stores_each_point_once(tmp_pat
 def test_a_job_over_files_that_dies_at_any_moment_also_of_compaction_stores_each_point_once(tmp_path):
     files, chance = Files(tmp_path / "project"), random.Random(1)
     points = [point for point in POINTS if point.startswith("series.compaction.")]
-    compacting = 0
-    for kill in range(8):
+    kills = compacting = 0
+    while kills < KILLS or not compacting:
         files.add(60)
-        if kill % 2 and points:
-            compacting += files.instance(points.pop()) != 0
+        if chance.random() < 0.5:
+            died = files.instance(chance.choice(points)) != 0
+            compacting += died
         else:
-            files.killed_after(0.5 + chance.random())
-    assert compacting
+            died = files.killed_after(0.5 + chance.random())
+        kills += died
     assert files.instance() == 0
     # What a killed compaction left is swept by the next one of the tenant.
     files.add(80)

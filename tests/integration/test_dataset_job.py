@@ -14,6 +14,7 @@ pytest.importorskip("pyarrow")
 from headrace.clock import SystemClock
 from headrace.engine.dataset_compaction import Compactor, Compacts
 from headrace.engine.dataset_job import DatasetInstance
+from headrace.engine.dataset_worker import Worker
 from headrace.errors import QueryError
 from headrace.local.dead_letters import DeadLetters
 from headrace.local.namespace import Namespace
@@ -307,6 +308,41 @@ def test_a_file_larger_than_memory_takes_is_cut_into_segments_of_one_commit(tmp_
     named = store.catalogue.names(store.catalogue.known_tenant("acme"))
     assert len(named) > 4
     assert {path.name for path in store.folder("acme").iterdir()} == named, "nothing of the bad file is left"
+
+
+def test_a_thread_that_has_lost_its_lease_stores_nothing_and_leaves_no_segment(
+    tmp_path, namespace, monkeypatch
+):
+    tenants = Tenants(tmp_path)
+    tenants.made("acme", files=5, points=20)
+    tenants.enqueue_all(namespace)
+    commit, lost = Worker._commit, []
+
+    def late(worker, poll, hand):
+        if not lost:
+            lost.append(open_work_queue(tenants.project, namespace, "readings").reclaim("histories/0"))
+        commit(worker, poll, hand)
+
+    monkeypatch.setattr(Worker, "_commit", late)
+    said = tenants.run(namespace)
+    assert lost == [3]
+    assert any("is lost" in text for text in said)
+    assert tenants.stored(namespace) == {key: values[-1] for key, values in tenants.points.items()}
+    store = Store(namespace, "history", tmp_path / "history")
+    named = store.catalogue.names(store.catalogue.known_tenant("acme"))
+    assert {path.name for path in store.folder("acme").iterdir()} == named
+
+
+def test_a_file_of_another_tenant_than_its_message_is_refused(tmp_path, namespace):
+    tenants = Tenants(tmp_path)
+    tenants.file("acme", "few.csv", FEW)
+    queue = open_work_queue(tenants.project, namespace, "readings")
+    with namespace.transaction() as tx:
+        queue.send(tx, [FileMessage("acme", "main", "few.csv", 0, "").encode()], tenant="zeta")
+    tenants.run(namespace)
+    assert tenants.stored(namespace) == {}
+    [letter] = tenants.letters(namespace)
+    assert (letter.source_kind, letter.tenant) == ("queue", "zeta")
 
 
 def test_rows_without_a_tag_or_a_number_are_dead_letters(tmp_path, namespace):
