@@ -4,7 +4,7 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types crash kills bench clean
+.PHONY: demo test lint types crash kills kills-tags bench clean
 
 demo: $(STAMP)
 	$(BIN)/headrace demo papers
@@ -25,6 +25,10 @@ crash: $(STAMP)
 # A thousand kills of every kind of job: some twenty minutes, and the report to go with them.
 kills: $(STAMP)
 	$(BIN)/python -m headrace.testing.campaign --kills 1000
+
+# Three hundred kills of a job that makes histories of sensor files, and its lines doubled in the paper's layout.
+kills-tags: $(STAMP)
+	$(BIN)/python -m headrace.testing.tags_campaign --kills 300
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
