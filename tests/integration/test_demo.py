@@ -4,7 +4,7 @@ import json
 
 import polars as pl
 
-from headrace.cli import demo, main
+from headrace.cli import demo_papers, main
 from headrace.errors import UserError
 from headrace.models.evaluate import held_out, share_held_out
 from headrace.models.generator import generate_documents
@@ -40,7 +40,7 @@ def test_without_a_plotting_library_there_is_still_a_result(tmp_path, capsys, mo
     def missing(*_):
         raise UserError("drawing needs matplotlib: pip install 'headrace[plot]'")
 
-    monkeypatch.setattr(demo, "plot_run", missing)
+    monkeypatch.setattr(demo_papers, "plot_run", missing)
     assert main(["demo", "papers", "--folder", str(tmp_path / "demo"), "--limit", "50"]) == 0
     printed = capsys.readouterr()
     assert "50 of 50 papers stored" in printed.out

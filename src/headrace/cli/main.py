@@ -19,7 +19,7 @@ from headrace.redaction import redacted
 
 #: Each verb: the module that holds it and what it does.
 VERBS: Final = {
-    "demo": "see a whole pipeline work: `headrace demo papers`",
+    "demo": "see a whole system work: `headrace demo papers`, `headrace demo tags`",
     "new": "make a project: headrace.toml and a query",
     "check": "check a project's settings and queries without running them",
     "explain": "show what a query does: steps, windows, rules of time, state",
@@ -37,6 +37,7 @@ VERBS: Final = {
     "replay": "run a job's query again over what its hubs and files have stored",
     "dead-letters": "show, retry or drop events that could not be processed",
     "tags": "sensor files and the histories of their tags",
+    "experiment": "measure what the papers measured, on this machine",
     "model": "train, evaluate and use models",
     "web": "serve the HTTP publishing endpoint",
     "doctor": "check this machine: disk sync, clock, SQLite version",

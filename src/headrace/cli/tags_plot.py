@@ -63,12 +63,16 @@ def run(arguments: argparse.Namespace) -> int:
         for tag, points in curves.items():
             print_lines(drawn(tag, points["time"], points["value"], columns, height))
     else:
-        _picture(curves, output)
+        picture(curves, output)
         print_lines([str(output)])
     return 0
 
 
-def _picture(curves: Mapping[str, pl.DataFrame], output: Path) -> None:
+def picture(curves: Mapping[str, pl.DataFrame], output: Path) -> None:
+    """Draw points (columns time and value) by the names of their curves into a PNG or SVG file.
+
+    Raises `UserError` where matplotlib is not installed.
+    """
     try:
         import matplotlib as mpl  # noqa: PLC0415 - optional
 

@@ -6,7 +6,6 @@ runs, and the result. Nothing here prints; `headrace demo papers` shows it.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -23,6 +22,7 @@ from headrace.engine.bottleneck import Finding, StageRate, find
 from headrace.engine.spans import Look
 from headrace.errors import UserError
 from headrace.events.batch import POLARS_FAULTS
+from headrace.experiments.folder import make_folder
 from headrace.local.hub import Hub
 from headrace.local.namespace import Namespace
 from headrace.local.progress import Progress
@@ -39,9 +39,6 @@ from headrace.project.tables import read_table
 TABLE: Final = "scimlevents"
 JOBS: Final = ("pass", "classify")
 
-#: A folder that holds this file was made by a demonstration, and may be made anew.
-MARK: Final = ".headrace-demo"
-
 #: Events of one publish: small enough that the first arrive at once.
 PUBLISH_EVENTS: Final = 250
 
@@ -51,23 +48,11 @@ WINDOW_EVENTS: Final = 20
 
 def make_project(folder: Path, instances: int) -> Project:
     """Write the demonstration's project into `folder`, which is emptied if an earlier one left it."""
-    try:
-        _empty(folder)
-    except OSError as error:
-        raise UserError(f"cannot work in {folder}: {error.strerror}. Choose another with --folder") from None
+    make_folder(folder)
     for source in resources.files("headrace.experiments").joinpath("papers_project").iterdir():
         text = source.read_text("utf-8")
         (folder / source.name).write_text(text.replace("instances = 2", f"instances = {instances}"), "utf-8")
     return Project.load(folder / PROJECT_FILE)
-
-
-def _empty(folder: Path) -> None:
-    if folder.exists():
-        if any(folder.iterdir()) and not (folder / MARK).exists():
-            raise UserError(f"{folder} is not empty and was not made by a demo: choose another with --folder")
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    (folder / MARK).touch()
 
 
 def generated(model: LinearModel, count: int, seed: int) -> Iterator[pl.DataFrame]:
@@ -177,10 +162,10 @@ def judge(rows: pl.DataFrame) -> Verdict | None:
     )
 
 
-def findings(namespace: Namespace, project: Project) -> list[Finding]:
+def findings(namespace: Namespace, project: Project, jobs: Sequence[str] = JOBS) -> list[Finding]:
     """Return where the time of each job went from its start on, in the order of the data's path."""
     found = []
-    for job in JOBS:
+    for job in jobs:
         states = Progress(namespace).instances(job)
         began = Look([state._replace(counters={}) for state in states])
         finding = find(job, began, Look(states), ground(project, job))

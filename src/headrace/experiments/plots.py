@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from headrace.errors import UserError
 from headrace.experiments.papers import WINDOW_EVENTS, View, arrival_times, seconds_per_event
+
+
+def pyplot() -> Any:
+    """Return matplotlib's pyplot, for files alone; raises `UserError` where it is not installed."""
+    try:
+        import matplotlib as mpl  # noqa: PLC0415 - optional
+
+        mpl.use("Agg")
+        from matplotlib import pyplot  # noqa: PLC0415 - optional
+    except ImportError:
+        raise UserError("drawing needs matplotlib: pip install 'headrace[plot]'") from None
+    return pyplot
 
 
 def plot_run(views: Sequence[View], path: Path) -> Path:
@@ -15,14 +28,8 @@ def plot_run(views: Sequence[View], path: Path) -> Path:
     Writes a PNG (or what the suffix of `path` says) and returns its path. Raises `UserError` when matplotlib
     is not installed.
     """
-    try:
-        import matplotlib as mpl  # noqa: PLC0415 - optional
-
-        mpl.use("Agg")
-        from matplotlib import pyplot  # noqa: PLC0415 - optional
-    except ImportError:
-        raise UserError("drawing needs matplotlib: pip install 'headrace[plot]'") from None
-    figure, (above, below) = pyplot.subplots(2, 1, figsize=(9, 7), layout="constrained")
+    plt = pyplot()
+    figure, (above, below) = plt.subplots(2, 1, figsize=(9, 7), layout="constrained")
     times = [view.at_s for view in views]
     for label, values in (
         ("events in the hub", [view.events_in for view in views]),
@@ -46,5 +53,5 @@ def plot_run(views: Sequence[View], path: Path) -> Path:
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110)
-    pyplot.close(figure)
+    plt.close(figure)
     return path

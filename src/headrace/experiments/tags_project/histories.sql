@@ -1,0 +1,1 @@
+SELECT tag, time, value INTO history FROM readings
