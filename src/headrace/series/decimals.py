@@ -38,7 +38,7 @@ def scaled(values: Values, starts: NDArray[np.int64]) -> tuple[Whole, Scales]:
     """
     counts = np.diff(starts, append=len(values))
     scales = _probed(values, starts, counts)
-    whole, exact = _tried(values, np.repeat(scales, counts))
+    whole, exact = _tried(values, _spread(scales, counts))
     open_tags = np.flatnonzero(~np.logical_and.reduceat(exact, starts)) if len(starts) else starts
     for tag in open_tags:
         mine = slice(starts[tag], starts[tag] + counts[tag])
@@ -53,7 +53,7 @@ def _probed(values: Values, starts: NDArray[np.int64], counts: NDArray[np.int64]
         some = values[starts + (counts - 1) * probe // (_PROBES - 1)]
         left = np.arange(len(starts))
         for digits in range(MOST_DIGITS + 1):
-            _, exact = _tried(some[left], np.full(len(left), digits, np.int8))
+            _, exact = _tried(some[left], np.array([digits], np.int8))
             scales[left[exact]] = np.maximum(scales[left[exact]], digits)
             left = left[~exact]
             if not len(left):
@@ -62,24 +62,33 @@ def _probed(values: Values, starts: NDArray[np.int64], counts: NDArray[np.int64]
 
 
 def _tried(values: Values, scales: Scales) -> tuple[Whole, NDArray[np.bool_]]:
-    """Return values as whole numbers of their scales, and which are exactly that.
+    """Return values as whole numbers of their scales, or of one for all, and which are exactly that.
 
     Minus zero is no whole number.
     """
     powers = POWERS[scales]
     with np.errstate(over="ignore"):  # what is too large is no decimal
-        whole = np.rint(values * powers)
-    exact = (whole / powers == values) & (np.abs(whole) <= _EXACT)
+        whole = values * powers
+    np.rint(whole, out=whole)
+    exact = whole / powers == values
+    if len(whole) and max(-whole.min(), whole.max()) > _EXACT:
+        exact &= np.abs(whole) <= _EXACT
     if not values.all():
         exact &= ~((values == 0) & np.signbit(values))
-    whole[~exact] = 0
+    if not exact.all():
+        whole[~exact] = 0
     return whole.astype(np.int64), exact
+
+
+def _spread(scales: Scales, counts: NDArray[np.int64]) -> Scales:
+    """Return the scale of each value, or the one that all have."""
+    return scales[:1] if len(scales) and (scales == scales[0]).all() else np.repeat(scales, counts)
 
 
 def _scale_of(values: Values, first: int) -> tuple[int, Whole]:
     """Return the least scale from `first` on at which all values are exact, and those as whole numbers."""
     for digits in range(first, MOST_DIGITS + 1):
-        whole, exact = _tried(values, np.full(len(values), digits, np.int8))
+        whole, exact = _tried(values, np.array([digits], np.int8))
         if exact.all():
             return digits, whole
     return DOUBLE, np.zeros(len(values), np.int64)

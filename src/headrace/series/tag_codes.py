@@ -35,11 +35,10 @@ class TagCodes:
         if not len(codes):
             return codes
         known = self._tags_of(tenant, int(codes.max()) + 1)
-        found = known[codes]
-        missing = found == _UNKNOWN
-        if missing.any():
-            self._look_up(tenant, known, np.unique(codes[missing]))
-            found = known[codes]
+        found = known.take(codes)
+        if int(found.max()) == _UNKNOWN:
+            self._look_up(tenant, known, np.unique(codes[found == _UNKNOWN]))
+            found = known.take(codes)
         return found
 
     def _tags_of(self, tenant: int, tags: int) -> Codes:
