@@ -416,3 +416,20 @@ def test_check_says_how_a_job_over_files_runs(tmp_path):
         "6 threads in 2 processes take files from queue 'readings', 3 at a time, tenants in turn",
         "points go to 'history' as they are: the query costs nothing",
     ]
+
+
+def test_points_that_a_rule_leaves_out_are_told_by_the_others_and_on_record(tmp_path, namespace):
+    rule = 'compress = [{ tags = "*", method = "deadband", error = 0.5 }]'
+    tenants = Tenants(tmp_path, history=rule)
+    lines = [f"{_STEPPING},2024-01-01T00:{minute:02}:00Z,{minute // 20}.25" for minute in range(60)]
+    tenants.file("acme", "steps.csv", lines)
+    tenants.enqueue_all(namespace)
+    tenants.run(namespace)
+    kept = {at.minute: value for (_, _, at), value in tenants.stored(namespace).items()}
+    assert kept == {0: 0.25, 20: 1.25, 40: 2.25, 59: 2.25}
+    with namespace.reading() as connection:
+        rows = list(connection.execute("SELECT method, bound, largest, points, kept FROM series_compression"))
+    assert rows == [("deadband", 0.5, 0.0, 60, 4)]
+
+
+_STEPPING = str(uuid.UUID(int=7))

@@ -35,6 +35,7 @@ from headrace.local.ownership import Owned, Ownership
 from headrace.local.progress import Condition, Progress
 from headrace.local.series_records import Line, lines_of, remember_lines
 from headrace.series.arriving import arriving, sweep
+from headrace.series.compression_settings import CompressSettings
 from headrace.series.points import TagTable
 from headrace.series.store import Store
 from headrace.series.tag_codes import TagCodes
@@ -60,6 +61,7 @@ class SeriesPlace:
     folder: Path
     layout: str = "segments"
     compact: bool = True
+    compress: tuple[CompressSettings, ...] = ()
     retention_days: float | None = None
     of_tenants: Mapping[str, float] = field(default_factory=dict)
 
@@ -272,7 +274,8 @@ class DatasetInstance:
     def _history(self, name: str, line: str, guids: Callable[[int], list[bytes]], tags: TagTable) -> History:
         store = self._store(name)
         points = points_at_once(self._job.memory_megabytes, self._job.threads, len(self._job.series))
-        made = arriving(store, line, self._job.series[name].layout, points)
+        series = self._job.series[name]
+        made = arriving(store, line, series.layout, points, series.compress)
         return History(
             made, lambda: made.tenant, TagCodes(store.catalogue, guids), TagCodes(store.catalogue, tags.guids)
         )

@@ -150,7 +150,7 @@ def judged(
     # Mostly all is as it should be, and to see that costs next to nothing.
     if not (rows["final"] != rows["time"]).any() and reasons is None:
         return Judged(rows["final"], reasons, rows["seen"])
-    counts = rows.select(
+    tally = rows.select(
         early=early.sum(), late=late.sum(), behind=behind.sum(), untimed=pl.col("time").null_count()
     )
-    return Judged(rows["final"], reasons, rows["seen"], Tally(*map(int, counts.row(0))))
+    return Judged(rows["final"], reasons, rows["seen"], Tally(*map(int, tally.row(0))))

@@ -123,6 +123,7 @@ def series_place(project: Project, name: str) -> SeriesPlace:
         folder=series_folder(project, name),
         layout=settings.layout,
         compact=settings.compact,
+        compress=settings.compress,
         retention_days=settings.retention_days,
         of_tenants=_retention(project),
     )

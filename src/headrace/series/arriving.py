@@ -16,6 +16,8 @@ import numpy as np
 
 from headrace.local.namespace import Transaction
 from headrace.series.catalogue import Segment
+from headrace.series.compression import Compressed, Rules, compressed, record
+from headrace.series.compression_settings import CompressSettings
 from headrace.series.grouping import tag_starts
 from headrace.series.parser import new_sorter
 from headrace.series.points import Codes, Points, Times, Values
@@ -121,9 +123,11 @@ class _Collecting:
 class SegmentsArriving(_Collecting):
     """Sorted segments, one for each `points` points that come together; see `Arriving`."""
 
-    def __init__(self, store: Store, line: str, points: int) -> None:
+    def __init__(self, store: Store, line: str, points: int, rules: Sequence[CompressSettings] = ()) -> None:
         super().__init__(store, line, points)
-        self._written: list[Segment] = []
+        self._rules: dict[int, Rules] = {}
+        self._settings = rules
+        self._written: list[tuple[Segment, list[Compressed]]] = []
         self._before_file = 0
 
     def begin_file(self) -> None:
@@ -154,12 +158,13 @@ class SegmentsArriving(_Collecting):
         if self._memory.held:
             self._write(self._memory.held)
         self._mark = 0
-        return sum(segment.size_bytes for segment in self._written)
+        return sum(segment.size_bytes for segment, _ in self._written)
 
     def commit(self, tx: Transaction) -> None:
-        """Within the commit: the segments count."""
-        for segment in self._written:
+        """Within the commit: the segments count, and what was left out of them is on record."""
+        for segment, records in self._written:
             self._store.catalogue.add(tx, self._number, segment)
+            record(tx, self._number, records)
 
     def committed(self) -> None:
         """Take note that they do."""
@@ -173,10 +178,19 @@ class SegmentsArriving(_Collecting):
     def _write(self, count: int) -> None:
         name = segment_name(self._line, [*self._messages, f"part {self._parts}"])
         self._parts += 1
-        self._written.append(write_segment(self._folder, name, self._memory.take(count)))
+        points, records = compressed(self._memory.take(count), self._rules_of_tenant())
+        self._written.append((write_segment(self._folder, name, points), records))
+
+    def _rules_of_tenant(self) -> Rules:
+        number, catalogue = self._number, self._store.catalogue
+        found = self._rules.get(number)
+        if found is None:
+            found = Rules(self._settings, lambda code: catalogue.guids(number, code, 1)[0])
+            self._rules[number] = found
+        return found
 
     def _remove(self, first: int) -> None:
-        for segment in self._written[first:]:
+        for segment, _ in self._written[first:]:
             # One that cannot be removed is swept when this line begins anew.
             with contextlib.suppress(OSError):
                 (self._folder / segment.name).unlink(missing_ok=True)
@@ -226,10 +240,13 @@ class TagFilesArriving(_Collecting):
         self._memory.held = self._mark = 0
 
 
-def arriving(store: Store, line: str, layout: str, points: int) -> SegmentsArriving | TagFilesArriving:
-    """Return what takes the points of a line for a store, with room for so many."""
-    made = TagFilesArriving if layout == "files" else SegmentsArriving
-    return made(store, line, points)
+def arriving(
+    store: Store, line: str, layout: str, points: int, rules: Sequence[CompressSettings] = ()
+) -> SegmentsArriving | TagFilesArriving:
+    """Return what takes the points of a line for a store, with room for so many; `rules` leave some out."""
+    if layout == "files":
+        return TagFilesArriving(store, line, points)
+    return SegmentsArriving(store, line, points, rules)
 
 
 def sweep(store: Store, line: str) -> list[str]:
