@@ -13,7 +13,7 @@ import duckdb
 from benchmarks.tags.timed import Batches, timed
 
 INSERT = sys.argv[4] == "insert"
-COLUMNS = "{tag: 'UUID', time: 'TIMESTAMP', value: 'DOUBLE'}"
+COLUMNS = "auto_detect = false, columns = {tag: 'UUID', time: 'TIMESTAMP', value: 'DOUBLE'}"
 
 
 def run(batches: Batches, output: Path) -> int:

@@ -3,7 +3,7 @@
     python -m benchmarks.tags [--tags 1000 10000] [--megabytes 300] [--repeats 3] [--only WAY ...]
 
 All take the same batches of ten files, and one core where they are pinned. Ways are run in turns, so that
-what disturbs the machine disturbs all of them. The report is printed, and written to report.md and report.json.
+what disturbs the machine disturbs all of them. The report is printed, and kept as report.md and report.json.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Peer:
-    """A module with a variant, and the package of its own environment; `batches` are all unless it is slow."""
+    """A module with a variant, and the package of its environment; `batches` are all unless it is slow."""
 
     module: str
     variant: str = ""
