@@ -4,10 +4,13 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types crash kills kills-tags bench clean
+.PHONY: demo demo-tags test lint types crash kills kills-tags bench clean
 
 demo: $(STAMP)
 	$(BIN)/headrace demo papers
+
+demo-tags: $(STAMP)
+	$(BIN)/headrace demo tags
 
 test: $(STAMP) lint types
 	$(BIN)/python -m pytest -n 2 tests
@@ -40,4 +43,4 @@ $(STAMP): pyproject.toml
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) headrace-demo
+	rm -rf $(VENV) headrace-demo headrace-demo-tags headrace-experiment-tags
