@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from headrace.clock import ManualClock
+from headrace.connect.files import FileSettings
 from headrace.engine.lag import Lag, file_lag, hub_lags, queue_lag, watermarks_us
 from headrace.engine.operator import FOREVER_US, NEVER_US
 from headrace.local.hub import Hub
@@ -44,7 +45,7 @@ def test_files_tell_the_bytes_that_wait_in_those_begun_and_those_to_come(tmp_pat
     for name, size in (("a.jsonl", 10), ("b.jsonl", 20), ("c.jsonl", 30), ("other", 99)):
         (tmp_path / name).write_bytes(b"x" * size)
     record = [InputFile("a.jsonl", b"x", 10), InputFile("b.jsonl", b"x", 20)]
-    lag = file_lag("i", tmp_path, "*.jsonl", record, 1, 15, None)
+    lag = file_lag("i", tmp_path, FileSettings("*.jsonl"), record, 1, 15, None)
     assert (lag.waiting, lag.unit) == (5 + 30, "bytes")
     assert lag.oldest_us == min((tmp_path / n).stat().st_mtime_ns for n in ("b.jsonl", "c.jsonl")) // 1000
 
@@ -52,13 +53,26 @@ def test_files_tell_the_bytes_that_wait_in_those_begun_and_those_to_come(tmp_pat
 def test_a_compressed_file_counts_whole_until_it_is_begun(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl.gz").write_bytes(b"x" * 10)
     record = [InputFile("a.jsonl.gz", b"x", 10)]
-    assert file_lag("i", tmp_path, "*.gz", record, 0, 0, None).waiting == 10
-    assert file_lag("i", tmp_path, "*.gz", record, 0, 500, None).waiting == 0
+    assert file_lag("i", tmp_path, FileSettings("*.gz"), record, 0, 0, None).waiting == 10
+    assert file_lag("i", tmp_path, FileSettings("*.gz"), record, 0, 500, None).waiting == 0
 
 
 def test_braces_in_a_path_stand_for_any_part_of_a_name(tmp_path: Path) -> None:
     (tmp_path / "2026-01-01.jsonl").write_bytes(b"12345")
-    assert file_lag("i", tmp_path, "{date}.jsonl", [], 0, 0, None).waiting == 5
+    assert file_lag("i", tmp_path, FileSettings("{date}.jsonl"), [], 0, 0, None).waiting == 5
+
+
+def test_files_in_folders_of_a_date_and_files_of_a_format_that_no_name_tells_wait_like_others(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "in" / "oslo" / "2026" / "03" / "01"
+    folder.mkdir(parents=True)
+    (folder / "a.csv").write_bytes(b"12345")
+    dated = FileSettings("in/{site}/{date}/*", date_format="YYYY/MM/DD")
+    assert file_lag("i", tmp_path, dated, [], 0, 0, None).waiting == 5
+    record = [InputFile("in/oslo/2026/03/01/a.csv", b"1", 5)]
+    rows = FileSettings("in/**/*.csv", format="parquet")
+    assert file_lag("i", tmp_path, rows, record, 0, 1, None).waiting == 0
 
 
 def test_a_watermark_is_that_of_the_task_that_the_partition_goes_with() -> None:

@@ -382,3 +382,32 @@ def test_an_input_has_the_partitions_that_its_hub_was_made_with(tmp_path):
         "a": InputPartitions(7, "k"),
         "b": InputPartitions(4),
     }
+
+
+def test_what_is_a_setting_of_inputs_only_is_refused_at_outputs(project):
+    hub = '[outputs.o]\nkind = "hub"\nformat = "csv"\n'
+    queue = '[outputs.o]\nkind = "queue"\ndelimiter = ";"\n'
+    for text, key in ((hub, "format"), (queue, "delimiter")):
+        with pytest.raises(UserError, match=rf"^outputs\.o\.{key}: rows are JSON"):
+            Project.load(project(text))
+    assert any("outputs.o.delimiter" in problem for problem in check_project(project(queue)).problems)
+
+
+def test_what_becomes_of_bad_events_is_said_of_inputs_that_are_there(project):
+    text = '[inputs.papers]\nkind = "hub"\n[jobs.j]\nsql = "SELECT 1"\non_bad = { paper = "drop" }\n'
+    with pytest.raises(UserError, match=r"^jobs\.j\.on_bad\.paper: .* Did you mean 'papers'\?$"):
+        Project.load(project(text))
+
+
+def test_a_word_that_a_setting_does_not_know_is_answered_with_those_that_it_does(project):
+    text = '[inputs.i]\nkind = "file"\npath = "i"\nformat = "parket"\n'
+    message = r"^inputs\.i\.format: expected one of json, csv, avro, parquet, found 'parket'. Did you mean"
+    with pytest.raises(UserError, match=message):
+        Project.load(project(text))
+
+
+def test_a_subscription_may_have_messages_in_another_format(project):
+    text = '[inputs.i]\nkind = "topic"\ntopic = "t"\nsubscription = "s"\nformat = "csv"\ndelimiter = ";"\n'
+    read = Project.load(project(text)).inputs["i"]
+    assert isinstance(read, QueueSettings)
+    assert (read.format, read.delimiter) == ("csv", ";")

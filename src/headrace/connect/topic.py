@@ -15,6 +15,8 @@ import msgspec
 from headrace.connect.queue import QueueSettings
 from headrace.connect.sink import Prepared, Rows, too_large
 from headrace.errors import UserError
+from headrace.events.formats.csv import Delimiter
+from headrace.events.formats.decoders import Format
 from headrace.events.formats.json import encode_rows
 from headrace.limits import MAX_DELIVERIES, MAX_VISIBILITY_TIMEOUT_S
 from headrace.local.namespace import Namespace, Transaction
@@ -54,6 +56,8 @@ class TopicInputSettings(
     filter: dict[str, Scalar] = {}
     visibility_timeout_s: Annotated[float, msgspec.Meta(ge=1, le=MAX_VISIBILITY_TIMEOUT_S)] = 60
     max_deliveries: Annotated[int, msgspec.Meta(ge=1)] = MAX_DELIVERIES
+    format: Format = "json"
+    delimiter: Delimiter = ","
 
     def __post_init__(self) -> None:
         if not self.topic or not self.subscription:
@@ -63,7 +67,9 @@ class TopicInputSettings(
     def queue(self) -> QueueSettings:
         """The queue that the subscription is."""
         name = subscription_queue(self.topic or "", self.subscription or "")
-        return QueueSettings(name, self.visibility_timeout_s, self.max_deliveries)
+        return QueueSettings(
+            name, self.visibility_timeout_s, self.max_deliveries, self.format, self.delimiter
+        )
 
 
 class Subscription(msgspec.Struct, frozen=True):

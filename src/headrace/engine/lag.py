@@ -5,22 +5,18 @@ It follows from where the inputs end and what the job has committed, so that no 
 
 from __future__ import annotations
 
-import glob
-import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import Final, Literal
 
+from headrace.connect.files import FileSettings
 from headrace.local.hub import Hub
 from headrace.local.input_files import InputFile
 from headrace.local.namespace import Namespace
 from headrace.local.queue import Queue
 from headrace.local.standing import LastEpoch, oldest_message_us
-
-#: What stands for a part of a name in the path of an input.
-_BRACES: Final = re.compile(r"\{[^{}/]*\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +71,7 @@ def queue_lag(name: str, namespace: Namespace, queue: str) -> Lag:
 def file_lag(
     name: str,
     folder: Path,
-    pattern: str,
+    files: FileSettings,
     record: Sequence[InputFile],
     number: int,
     at: int,
@@ -89,15 +85,17 @@ def file_lag(
     waiting, oldest_us = 0, None
     begun = {file.name for file in record}
     there = [file.name for file in record[number:]]
-    there += [found for found in _matching(folder, pattern) if found not in begun]
+    there += [found for found in files.pattern.matching(folder) if found not in begun]
     for place, file in enumerate(there):
         try:
             status = (folder / file).stat()
         except OSError:
             continue
+        if not S_ISREG(status.st_mode):
+            continue
         read = at if place == 0 and number < len(record) else 0
-        plain = Path(file).suffix not in {".gz", ".zst", ".parquet", ".avro"}
-        left = max(0, status.st_size - read) if plain else status.st_size * (read == 0)
+        grows = files.opener.grows(file)
+        left = max(0, status.st_size - read) if grows else status.st_size * (read == 0)
         if left:
             waiting += left
             oldest_us = min(oldest_us or status.st_mtime_ns, status.st_mtime_ns)
@@ -133,10 +131,3 @@ def _is_time(time_us: int | None) -> bool:
 
 def _age_s(time_us: int | None, now_us: int) -> float | None:
     return None if time_us is None else max(0.0, (now_us - time_us) / 1e6)
-
-
-def _matching(folder: Path, pattern: str) -> list[str]:
-    plain = _BRACES.sub("*", pattern)
-    return sorted(
-        found for found in glob.glob(plain, root_dir=folder, recursive=True) if os.path.isfile(folder / found)
-    )

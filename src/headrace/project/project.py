@@ -52,6 +52,7 @@ from headrace.project.settings import (
     PublishSettings,
     StreamSettings,
     TenantSettings,
+    joint_problems,
     read_inputs,
 )
 from headrace.project.values import convert, expanded, section
@@ -106,6 +107,9 @@ class Project:
         own = convert(document.get("project", {}), ProjectSettings, "project")
         inputs = section(document, "inputs", INPUT_KINDS)
         outputs = section(document, "outputs", OUTPUT_KINDS)
+        jobs = section(document, "jobs", JobSettings)
+        for problem in joint_problems(read_inputs(inputs), outputs, jobs):
+            raise UserError(problem)
         return cls(
             file=file,
             data=(file.parent / own.data).resolve(),
@@ -113,7 +117,7 @@ class Project:
             outputs=outputs,
             subscriptions=subscriptions_of(inputs.values(), outputs),
             functions=section(document, "functions", FunctionSettings),
-            jobs=section(document, "jobs", JobSettings),
+            jobs=jobs,
             tenants=section(document, "tenants", TenantSettings),
             publish=convert(document.get("publish", {}), PublishSettings, "publish"),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
@@ -20,6 +20,7 @@ from headrace.connect.table import TableSettings
 from headrace.connect.topic import TopicInputSettings, TopicOutputSettings
 from headrace.connect.webhook import WebhookSettings
 from headrace.engine.bad_input import BadInput, OnBad
+from headrace.errors import did_you_mean
 from headrace.events.watermark import Policy
 from headrace.limits import MAX_INSTANCES, MAX_LATE_DAYS
 from headrace.local.fair_queue import TenantShare
@@ -113,6 +114,27 @@ class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def policy(self) -> Policy:
         """What becomes of events that come late or out of order."""
         return Policy(self.late_seconds, self.out_of_order_seconds, self.out_of_order_action)
+
+
+def joint_problems(
+    inputs: Mapping[str, InputSettings],
+    outputs: Mapping[str, OutputSettings],
+    jobs: Mapping[str, JobSettings],
+) -> Iterator[str]:
+    """Yield what no table says alone: keys of inputs at outputs, and inputs that are not there."""
+    for name, output in outputs.items():
+        if isinstance(output, HubSettings | QueueSettings):
+            for key, only in (("format", "json"), ("delimiter", ",")):
+                if getattr(output, key) != only:
+                    yield (
+                        f"outputs.{name}.{key}: rows are JSON in a hub or a queue; only inputs have the "
+                        "setting. Leave it out"
+                    )
+    for name, job in jobs.items():
+        for read in job.on_bad if isinstance(job.on_bad, dict) else ():
+            if not isinstance(inputs.get(read), StreamSettings):
+                hint = did_you_mean(read, inputs)
+                yield f"jobs.{name}.on_bad.{read}: there is no such input of events. {hint}".rstrip()
 
 
 class ProjectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -195,8 +195,7 @@ class Looking:
                 number, at = divmod(stand.positions.get((name, 0), 0), MAX_INPUT_FILE_BYTES)
                 record = InputFiles(self._namespace, reader, name).since(0)
                 mark = watermarks_us(stand.epochs, name, 1)[0]
-                path = str(files.path)
-                return [file_lag(name, self._project.folder, path, record, number, at, mark)]
+                return [file_lag(name, self._project.folder, files, record, number, at, mark)]
 
     def _hub_lags(self, name: str, settings: HubSettings, stand: Standing) -> list[Lag]:
         own, folder = settings.hub or name, self._namespace.hubs_folder

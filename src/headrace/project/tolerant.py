@@ -20,6 +20,7 @@ from headrace.project.settings import (
     ProjectSettings,
     PublishSettings,
     TenantSettings,
+    joint_problems,
     read_inputs,
 )
 from headrace.project.values import convert, expanded, section
@@ -82,6 +83,7 @@ class _Collector:
             tenants=self._tables("tenants", TenantSettings, TenantSettings()),
             publish=self._whole("publish", PublishSettings),
         )
+        self._problems += joint_problems(project.inputs, project.outputs, project.jobs)
         return Loaded(project, self._problems or [first], self._broken)
 
     def _whole(self, name: str, settings: type[_Settings]) -> _Settings:

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -75,9 +75,23 @@ def _explained(problem: str, settings: type, path: str) -> str:
         hint = did_you_mean(unknown[1], known) or f"Known keys: {', '.join(known)}"
         return f"{path}.{unknown[1]}: no such setting. {hint}"
     what, _, where = problem.partition(" - at `$")
+    if what.startswith("Invalid enum value "):
+        known = _words(get_type_hints(settings).get(where.strip("`.").partition("[")[0]))
+        found = what.removeprefix("Invalid enum value ")
+        what = (
+            f"Expected one of {', '.join(known)}, found {found}. {did_you_mean(found.strip(chr(39)), known)}"
+        )
+        what = what.rstrip()
     for word, plain in _PLAIN_WORDS.items():
         what = what.replace(word, plain)
     return f"{path}{where.rstrip('`')}: {what[:1].lower()}{what[1:]}"
+
+
+def _words(type_: object) -> list[str]:
+    """Return the words that a type allows."""
+    if get_origin(type_) is Literal:
+        return [str(word) for word in get_args(type_)]
+    return [word for part in get_args(type_) for word in _words(part)]
 
 
 _REFERENCE: Final = re.compile(r"\$\{(file:)?([^}]*)\}")
