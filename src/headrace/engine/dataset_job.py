@@ -126,7 +126,7 @@ class DatasetInstance:
             for name, place in job.series.items()
             if instance == 0 and place.layout == "segments" and place.compact
         ]
-        self._compactor = Compactor(kept, memory_bytes // 2, self._clock, say)
+        self._compactor = Compactor(kept, memory_bytes // 4, self._clock, say)
 
     @property
     def clocks(self) -> StageClocks:

@@ -111,6 +111,16 @@ def _due(segments: Sequence[Segment]) -> list[Segment]:
     return []
 
 
+def _points_of(
+    store: Store, tenant: str, segments: Sequence[Segment], part: Range, keep_from_us: int
+) -> Points:
+    """Return the points of a range, sorted; none is held twice for longer than it takes."""
+    points = by_tag_and_time(
+        concat([part.of(points) for _, points in store.blocks(tenant, segments, part.blocks)])
+    )
+    return points if keep_from_us == EVER_US[0] else Range(0, 1 << 32, keep_from_us).of(points)
+
+
 def _merge(
     store: Store,
     tenant: str,
@@ -126,15 +136,13 @@ def _merge(
     names = "\n".join(segment.name for segment in segments)
     written = []
     for place, part in enumerate(ranges(segments, points_at_once)):
-        pieces = [part.of(points) for _, points in store.blocks(tenant, segments, part.blocks)]
-        points = by_tag_and_time(concat(pieces))
-        if keep_from_us != EVER_US[0]:
-            points = Range(0, 1 << 32, keep_from_us).of(points)
+        points = _points_of(store, tenant, segments, part, keep_from_us)
         if len(points):
             digest = hashlib.sha256(f"{place}\n{names}".encode()).hexdigest()[:32]
             name = f"{line_prefix(line)}{digest}.parquet"
             written.append(write_segment(folder, name, points, level=level, cuts=_cuts(points)))
             crash_point("series.compaction.written")
+        del points  # before the next range takes as much memory
     with store.namespace.transaction() as tx:
         ownership.check(tx)
         store.catalogue.remove(tx, number, segments)
