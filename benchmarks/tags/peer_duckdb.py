@@ -24,9 +24,7 @@ def run(batches: Batches, output: Path) -> int:
             database.execute("CREATE TABLE readings (tag UUID, time TIMESTAMP, value DOUBLE)")
         for number, files in enumerate(batches):
             names = ", ".join(f"'{path}'" for path in files)
-            read = (
-                f"SELECT * FROM read_csv([{names}], header = false, auto_detect = false, columns = {COLUMNS})"
-            )
+            read = f"SELECT * FROM read_csv([{names}], header = false, {COLUMNS})"
             if INSERT:
                 database.execute(f"INSERT INTO readings {read}")
             else:
