@@ -1,10 +1,17 @@
 """A run begins where another left off, or is only just ending."""
 
+import itertools
+import signal
+import sys
+
+from headrace.engine.instances import Command
+from headrace.local.hub import Hub
 from headrace.local.namespace import Namespace
 from headrace.local.progress import Progress
 from headrace.local.staged import StagedFile
 from headrace.project import Project
 from headrace.project.running import run_of
+from headrace.project.status import looking
 
 SETTINGS = """
 [inputs.events]
@@ -29,3 +36,23 @@ def test_what_an_instance_left_behind_is_about_to_commit_is_not_cut_off_its_file
         left_behind.release()
         with run_of(project, ["job"]):
             assert rows.read_bytes() == b""
+
+
+def test_a_job_whose_instances_die_before_they_report_anything_is_failed_and_says_why(tmp_path):
+    (tmp_path / "headrace.toml").write_text(SETTINGS)
+    project = Project.load(tmp_path)
+    with Namespace.open(project.data) as namespace:
+        Hub.create(namespace.hubs_folder, "events", partitions=1).close()
+        with run_of(project, ["job"]) as run:
+            dies = [sys.executable, "-S", "-c", "import os; os.kill(os.getpid(), 9)"]
+            run.supervisor.commands = [Command("job", 0, dies)]
+            run.start()
+            with looking(project, ["job"]) as look:
+                for _ in itertools.count():
+                    run.supervisor.watch()
+                    [status] = look.look()
+                    if status.instances:
+                        break
+            run.supervisor.kill()
+    assert status.health == "failed"
+    assert status.instances[0].condition.note == f"killed by {signal.SIGKILL.name}"

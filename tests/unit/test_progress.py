@@ -308,3 +308,17 @@ def test_an_instance_that_was_left_behind_cannot_undo_a_start_elsewhere(namespac
     with pytest.raises(Fatal, match="taken over by a start elsewhere"), namespace.transaction() as tx:
         left_behind.check(tx)
     assert progress.positions("job", "events/0") == {("events", 0): 0}
+
+
+def test_a_process_that_is_gone_is_on_record_with_what_it_counted_unless_it_said_more_itself(progress):
+    progress.beat("job", "instance-0", {"rows_out": 5})
+    progress.beat("job", "instance-1", {}, Condition("ended", 1, "cannot divide by zero"))
+    for number in range(2):
+        progress.died("job", f"instance-{number}", os.getpid(), "killed by SIGKILL")
+    progress.died("job", "instance-2", 7, "exit code 3")  # before it reported anything
+    states = [(s.condition.state, s.condition.note, s.counters) for s in progress.instances("job")]
+    assert states == [
+        ("ended", "killed by SIGKILL", {"rows_out": 5}),
+        ("ended", "cannot divide by zero", {}),
+        ("ended", "exit code 3", {}),
+    ]

@@ -257,7 +257,7 @@ def test_a_database_that_is_locked_or_away_is_tried_again(sqlite, monkeypatch):
         deliver(database.sink(), [{"id": 2}], 2)
     other.close()
     away = postgresql_sink("rows", PostgresqlSettings(url="postgresql://127.0.0.1:1/x"), "project")
-    with pytest.raises(Transient, match="Nothing is lost"):
+    with pytest.raises(Transient, match="Connection refused"):
         deliver(away, [{"id": 1}])
 
 
@@ -354,3 +354,10 @@ def test_rows_go_to_the_file_that_has_the_path_now(sqlite):
     (tmp_path / "rows.db").rename(tmp_path / "old.db")
     deliver(sink, [{"id": 2}], 2)
     assert database.run("SELECT id FROM rows") == [(2,)]
+
+
+def test_the_folder_of_an_sqlite_file_is_made_with_it(tmp_path):
+    sink = sqlite_sink("rows", SqliteSettings(path="new/deep/rows.db"), tmp_path, "source")
+    sink.deliver(b'{"id":1}', "producer", 1)
+    sink.close()
+    assert (tmp_path / "new" / "deep" / "rows.db").exists()

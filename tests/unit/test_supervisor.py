@@ -129,3 +129,17 @@ def test_killing_ends_everything_at_once(clock):
     supervisor.start()
     supervisor.kill()
     assert supervisor.wait() == 0
+
+
+def test_whoever_asks_is_told_of_each_process_that_did_not_end_well(clock):
+    told = []
+    scripts = ["import os; os.kill(os.getpid(), 9)", "import sys; sys.exit(2)", "pass"]
+    commands = [command(script, f"job{number}") for number, script in enumerate(scripts)]
+    supervisor = Supervisor(commands, died=lambda *given: told.append(given), clock=clock)
+    supervisor.start()
+    while not (supervisor.ended("job1") and supervisor.ended("job2") and told[1:]):
+        supervisor.watch()
+        clock.sleep(0)
+    supervisor.kill()
+    reasons = {(one.job, pid > 0, reason) for one, pid, reason in told}
+    assert reasons == {("job0", True, "killed by SIGKILL"), ("job1", True, "exit code 2")}

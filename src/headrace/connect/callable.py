@@ -82,10 +82,7 @@ class CallableSink:
         except HeadraceError:
             raise
         except (Exception, SystemExit) as error:
-            raise Transient(
-                f"output '{self._output}': {failure('its function', error)}. Nothing is lost: the rows are "
-                "kept, and the function is called with them again"
-            ) from None
+            raise Transient(f"output '{self._output}': {failure('its function', error)}") from None
 
     def close(self) -> None:
         """Do nothing: what the function opened is its own."""

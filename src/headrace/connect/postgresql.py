@@ -279,9 +279,7 @@ class PostgresqlTable:
             what = f"{self.place}: {_said(error)}"
             broken = state is None and isinstance(error, self._psycopg.OperationalError)
             if broken or (state or "")[:2] in _PASSING_CLASSES or state in _PASSING:
-                raise Transient(
-                    f"{what}. Nothing is lost: the rows are kept, and are delivered first"
-                ) from None
+                raise Transient(what) from None
             raise UserError(f"{what}. Check the settings of the output against the database") from None
 
 
@@ -290,7 +288,7 @@ def _said(error: Exception) -> str:
     diagnosis = getattr(error, "diag", None)
     parts = [diagnosis.message_primary, diagnosis.message_detail] if diagnosis else []
     text = ": ".join(part for part in parts if part) or str(error) or type(error).__name__
-    return redacted(" ".join(text.split()).rstrip("."))
+    return redacted(" ".join(text.split()).rstrip(".?"))
 
 
 def _psycopg() -> Any:

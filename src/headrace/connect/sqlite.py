@@ -11,6 +11,7 @@ from typing import Annotated, Final
 import apsw
 import msgspec
 
+from headrace.connect.appended_file import writing
 from headrace.connect.retry import OnError, Patience
 from headrace.connect.row_lines import scalar
 from headrace.connect.sql_rows import (
@@ -26,6 +27,7 @@ from headrace.connect.sql_rows import (
 )
 from headrace.errors import UserError
 from headrace.events.batch import ValueType
+from headrace.local.files import make_folder
 from headrace.local.sqlite_errors import translated, undo
 
 #: How long a block waits for the transaction of another program before it is delivered later.
@@ -176,6 +178,8 @@ class SqliteTable:
         if self._opened is not None and _identity(self._path) == self._identity:
             return self._opened
         self.close()
+        with writing(self._path, "open"):
+            make_folder(self._path.parent)
         with self._told(None, "open"):
             connection = apsw.Connection(str(self._path))
         try:

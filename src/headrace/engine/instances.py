@@ -63,12 +63,14 @@ class _Running:
 class Supervisor:
     """Keeps a set of instances running until they are done, or until it is told to stop.
 
-    `say` is told of restarts, one line each. Call `start`, then `watch` until it returns true. `ahead` is the
-    process of the first command where that was started already.
+    `say` is told of restarts, one line each, and `died` of each process that did not end well. Call `start`,
+    then `watch` until it returns true. `ahead` is the process of the first command where that was started
+    already.
     """
 
     commands: Sequence[Command]
     say: Callable[[str], None] = lambda _: None
+    died: Callable[[Command, int, str], None] = lambda command, pid, reason: None
     clock: Clock = field(default_factory=SystemClock)
     ahead: Ahead | None = None
     _running: list[_Running] = field(default_factory=list)
@@ -164,6 +166,9 @@ class Supervisor:
             self._ended(running, code)
 
     def _ended(self, running: _Running, code: int) -> None:
+        reason = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        if code != 0 and running.process is not None:
+            self.died(running.command, running.process.pid, reason)
         if code >= 0 and code != TRY_AGAIN:
             running.exit_code = code
             if code != 0:
@@ -173,11 +178,7 @@ class Supervisor:
         if running.command.whole in self._stopping:
             running.exit_code = running.last_code
             return
-        if code < 0:
-            reason = f"killed by {signal.Signals(-code).name}"
-            self._start_again(running, reason, LONGEST_PAUSE_AFTER_KILL_S)
-        else:
-            self._start_again(running, f"exit code {code}", LONGEST_PAUSE_S)
+        self._start_again(running, reason, LONGEST_PAUSE_AFTER_KILL_S if code < 0 else LONGEST_PAUSE_S)
 
     def _start_again(self, running: _Running, reason: str, longest_s: float) -> None:
         now_ns = self.clock.monotonic_ns()

@@ -371,6 +371,17 @@ class Progress:
         with self._namespace.transaction() as tx:
             tx.connection.execute(_BEAT, (job, instance, os.getpid(), tx.now_us, *told))
 
+    def died(self, job: str, instance: str, pid: int, note: str) -> None:
+        """Report that the process of an instance is gone, unless it said so itself; what it counted stays."""
+        own = (state for state in self.instances(job) if (state.instance, state.pid) == (instance, pid))
+        last = next(own, None)
+        if last is not None and last.condition.state == "ended":
+            return
+        counters = msgspec.json.encode({} if last is None else last.counters).decode()
+        with self._namespace.transaction() as tx:
+            condition = msgspec.json.encode(Condition("ended", tx.now_us, note)).decode()
+            tx.connection.execute(_BEAT, (job, instance, pid, tx.now_us, counters, condition))
+
     def instances(self, job: str | None = None) -> list[InstanceState]:
         """Return the instances of one job or of all, as they last reported."""
         with self._namespace.reading() as connection:

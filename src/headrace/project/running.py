@@ -14,7 +14,7 @@ from headrace.connect.file_output import sweep_line
 from headrace.engine.ahead import Ahead
 from headrace.engine.instances import POLL_S, Command, Supervisor
 from headrace.engine.open_job import instance_name
-from headrace.errors import Transient
+from headrace.errors import HeadraceError, Transient
 from headrace.local.namespace import Namespace
 from headrace.local.ownership import Owned
 from headrace.local.progress import Progress
@@ -58,7 +58,7 @@ class Run:
         self._scales = {job: self.project.job(job).instances for job in self.jobs}
         self._stages = {job: stages_of(self.project, job) for job in self.jobs}
         commands = [command for job, count in self._scales.items() for command in self._commands(job, count)]
-        self.supervisor = Supervisor(commands, self.say, self.clock, self.ahead)
+        self.supervisor = Supervisor(commands, self.say, self._note_death, self.clock, self.ahead)
 
     def start(self) -> None:
         """Start every instance of every job."""
@@ -87,6 +87,12 @@ class Run:
         while not self.watch():
             self.clock.sleep(POLL_S)
         return self.supervisor.exit_code
+
+    def _note_death(self, command: Command, pid: int, reason: str) -> None:
+        """Put on record that an instance is gone: it may have died before it reported anything."""
+        with contextlib.suppress(HeadraceError):  # on a full disk the restart is told all the same
+            name = instance_name(command.instance)
+            Progress(self.namespace).died(command.job, name, pid, reason)
 
     def _scale(self) -> None:
         """Start the instances that jobs have been asked for; those that are too many end by themselves."""
