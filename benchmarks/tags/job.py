@@ -1,6 +1,7 @@
 """Sensor files to histories as a Headrace job, by ``headrace tags enqueue`` and ``headrace run --until-end``.
 
-The run phase begins when the first message is taken and ends with the last commit, as the job's records say.
+The run phase begins when the first message is taken and ends with the last commit, as the job's records say;
+that of several instances begins when the last of them takes its first message, as they do not start at once.
 Where the compiled parser is not to be used Numba is hidden from the job, as if it were not installed.
 """
 
@@ -64,12 +65,15 @@ def run_job(job: Job, data: Path, folder: Path, prefix: Sequence[str]) -> dict[s
     took = measured(run, folder)
     with Namespace.open(project / ".headrace", create=False) as namespace:
         done = files_done(namespace, "histories")
+    began_us = max(min(file.t1_us for file in done if file.line == line) for line in {f.line for f in done})
+    counted = sum(file.points for file in done if file.t1_us >= began_us)
+    points, counted_s = sum(file.points for file in done), (max(f.t8_us for f in done) - began_us) / 1e6
     # The least that a clock of so many ticks a second can tell.
     busy_s = max(took.cpu_s - idle.cpu_s, 0.01)
     stored = [path for path in (project / "history").rglob("*") if path.is_file()]
     return {
-        "points": sum(file.points for file in done),
-        "run_s": (max(file.t8_us for file in done) - min(file.t1_us for file in done)) / 1e6,
+        "points": points,
+        "run_s": counted_s * points / counted,
         "run_cpu_s": busy_s,
         "wall_s": took.wall_s,
         "peak_mb": took.peak_mb,
