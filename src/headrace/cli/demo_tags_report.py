@@ -28,6 +28,9 @@ _CURVE_LINES: Final = 8
 _MOST_COLUMNS: Final = 110
 _RATE_OVER_S: Final = 1.0
 
+#: With Numba the first start on a machine takes some ten seconds longer.
+_STARTING: Final = "instances start (the first time ever they compile their parser)"
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -162,8 +165,10 @@ def _line(
     rates: Mapping[str, tuple[float, float]],
     at_s: float,
 ) -> str:
-    each = "  ".join(f"{own.tenant} {views[own.tenant].files}/{own.files}" for own in made)
     everything = tags.total(views)
+    if not everything.files:
+        return f"{at_s:5.1f} s  {_STARTING}"
+    each = "  ".join(f"{own.tenant} {views[own.tenant].files}/{own.files}" for own in made)
     return (
         f"{at_s:5.1f} s  files {everything.files} of {sum(own.files for own in made)} ({each})  "
         f"points {everything.points:,}  {rates[''][0]:,.0f} points/s  {rates[''][1]:,.0f} MB/s"
@@ -176,7 +181,8 @@ def _state(
     rates: Mapping[str, tuple[float, float]],
     at_s: float,
 ) -> Table:
-    table = Table(title=f"tags: files -> queue -> instances -> histories, {at_s:.1f} s", title_justify="left")
+    doing = "files -> queue -> instances -> histories" if tags.total(views).files else _STARTING
+    table = Table(title=f"tags: {doing}, {at_s:.1f} s", title_justify="left")
     table.add_column("tenant")
     for name in ("files", "points", "MB", "points/s", "MB/s"):
         table.add_column(name, justify="right")

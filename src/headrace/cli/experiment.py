@@ -32,7 +32,7 @@ def add(verbs: Any) -> None:
     experiments = parser.add_subparsers(dest="experiment", metavar="EXPERIMENT", required=True)
     own = experiments.add_parser("tags", help="scaling over sensor files", description=_TAGS)
     own.add_argument("--tags", type=at_least(1), default=1000, metavar="N", help="of each tenant (1000)")
-    own.add_argument("--megabytes", type=at_least(1), default=200, metavar="N", help="of all (200)")
+    own.add_argument("--megabytes", type=at_least(1), default=400, metavar="N", help="of all (400)")
     own.add_argument("--cores", type=at_least(1), metavar="N", help="cores to use (default: all there are)")
     own.add_argument("--batch", type=at_least(1), default=10, metavar="N", help="files leased at once (10)")
     own.add_argument(

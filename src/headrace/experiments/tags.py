@@ -66,14 +66,19 @@ def make_project(folder: Path, layout: Layout) -> Project:
     return write_project(folder, layout)
 
 
-def write_project(folder: Path, layout: Layout, files: str = FOLDER) -> Project:
-    """Write the project into a folder that is there; its datasets are in the folder `files`, seen from it."""
+def write_project(folder: Path, layout: Layout, files: str = FOLDER, *, compact: bool = True) -> Project:
+    """Write the project into a folder that is there; its datasets are in the folder `files`, seen from it.
+
+    Without `compact` nothing is compacted while the job runs.
+    """
     changed = {
         "instances = 2": f"instances = {layout.instances}",
         "threads = 1": f"threads = {layout.threads}",
         "batch = 10": f"batch = {layout.batch}",
         'main = "in"': f'main = "{files}"',
     }
+    if not compact:
+        changed['kind = "series"'] = 'kind = "series"\ncompact = false'
     for source in resources.files("headrace.experiments").joinpath("tags_project").iterdir():
         text = source.read_text("utf-8")
         for before, after in changed.items():

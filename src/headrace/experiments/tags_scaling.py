@@ -1,6 +1,7 @@
 """The two experiments of the second seed system: a number of cores cut into instances, and more instances.
 
-All run over the same files; messages are sent once all instances wait for them, so that no start is measured.
+All run over the same files; messages are sent once all instances wait for them, so that no start is measured,
+and nothing is compacted meanwhile.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ def measure(
 
 
 def _run(folder: Path, made: Sequence[Made], layout: Layout, clock: Clock) -> tuple[float, Sequence[Times]]:
-    project = write_project(folder, layout, f"../{FOLDER}")
+    project = write_project(folder, layout, f"../{FOLDER}", compact=False)
     with run_of(project, [JOB]) as running:
         running.start()
         _until(running, clock, lambda: _all_wait(running, layout.instances))
