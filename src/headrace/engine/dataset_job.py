@@ -186,6 +186,8 @@ class DatasetInstance:
     def _sweep(self) -> None:
         """Put on record who writes, and remove what earlier threads of this instance left behind."""
         job = self._job
+        for name in job.series:
+            self._store(name).claim()
         lines = [
             Line(job.name, self._name, self._line(thread), name, str(place.folder))
             for thread in range(job.threads)

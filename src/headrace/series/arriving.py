@@ -14,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
+from headrace.errors import HeadraceError
 from headrace.local.namespace import Transaction
 from headrace.series.catalogue import Segment
 from headrace.series.compression import Compressed, Rules, compressed, record
@@ -173,7 +174,12 @@ class SegmentsArriving(_Collecting):
     def undo(self) -> None:
         """Drop what came, and the segments that no commit speaks of."""
         self._memory.held = self._mark = 0
-        self._remove(0)
+        if self._written:
+            self._written.clear()
+            # What fails behind the end of a commit does not undo it, so that the catalogue is asked. Where
+            # that fails too, the files are swept when this line begins anew.
+            with contextlib.suppress(OSError, HeadraceError):
+                self._store.sweep(self._tenant, self._line)
 
     def _write(self, count: int) -> None:
         name = segment_name(self._line, [*self._messages, f"part {self._parts}"])

@@ -60,6 +60,12 @@ WHERE tenant_id = ? AND last_us >= ? AND first_us < ?
 ORDER BY newest, id
 """
 
+_SOME_FILES: Final = """
+SELECT series_tenant.name, series_segment.name
+FROM series_segment JOIN series_tenant ON series_tenant.id = tenant_id
+WHERE store = ? ORDER BY series_segment.id DESC LIMIT 16
+"""
+
 #: Times that stand for no bound.
 EVER_US: Final = (-(2**63), 2**63 - 1)
 
@@ -241,6 +247,11 @@ class Catalogue:
                 (tenant,),
             )
             return {name for (name,) in rows}
+
+    def some_files(self) -> list[tuple[str, str]]:
+        """Return the tenants and names of the segments that were added last, none if there are none."""
+        with self._namespace.reading() as connection:
+            return list(connection.execute(_SOME_FILES, (self.store,)))
 
     def segments(self, tenant: int, start_us: int = EVER_US[0], end_us: int = EVER_US[1]) -> list[Segment]:
         """Return the segments with points at or after `start_us` and before `end_us`, oldest first."""

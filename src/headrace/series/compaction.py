@@ -59,7 +59,8 @@ def compact(
 ) -> Compacted:
     """Merge the segments of a tenant that are due, or all of them, until none are or `wanted` says no.
 
-    Points before `keep_from_us` are left out. Raises `Owned` where another process does it.
+    Points before `keep_from_us` are left out. Raises `Owned` where another process does it, and `Fatal` where
+    segments are not there.
     """
     number = store.catalogue.known_tenant(tenant)
     line = f"compaction {store.name} {tenant}"
@@ -78,6 +79,8 @@ def compact(
             )
             if everything:
                 break
+    except FileNotFoundError:  # nobody else removes any while this one owns the tenant's
+        raise store.missing() from None
     finally:
         ownership.release()
     return total

@@ -11,8 +11,8 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.errors import Fatal, disk_error
-from headrace.local.files import make_folder
+from headrace.errors import Fatal, UserError, disk_error
+from headrace.local.files import make_folder, replacing
 from headrace.local.namespace import Namespace
 from headrace.names import inside, safe_file_stem
 from headrace.series.catalogue import EVER_US, Catalogue, Segment
@@ -26,6 +26,10 @@ _OPEN_FILES: Final = 256
 
 #: So often a reader looks again because a segment that it was about to read was compacted meanwhile.
 _TURNS: Final = 5
+
+#: The file in a store's folder that says whose segments those are: files that the catalogue does not name
+#: are swept, and two that write one folder would sweep, and write over, each other's.
+MARK: Final = ".headrace-series"
 
 _Found = TypeVar("_Found")
 _Number = TypeVar("_Number", np.int64, np.float64)
@@ -41,9 +45,49 @@ class Store:
         self._open: OrderedDict[Path, SegmentFile] = OrderedDict()
         self._indices: dict[str, tuple[int, Index]] = {}
         self._places: dict[str, Path] = {}
+        self._claimed = False
+
+    def claim(self) -> None:
+        """Make the folder this store's, before anything is written there.
+
+        Raises `UserError` for one that another project or output writes, `Fatal` for one in which the
+        segments are not that there are: it was moved, or its disk is not mounted.
+        """
+        if self._claimed:
+            return
+        stored = self.catalogue.some_files()  # asked first: who stores anything has made its mark before
+        mark = self._mark()
+        if mark is None:
+            if stored and not any((self._place(tenant) / name).exists() for tenant, name in stored):
+                raise self.missing()
+            try:
+                make_folder(self._folder)
+            except OSError as error:
+                raise disk_error(error.errno or 0, self._folder, "make", error.strerror or "") from None
+            with replacing(self._folder / MARK) as file:
+                file.write(self._own_mark())
+        elif mark != self._own_mark():
+            raise UserError(
+                f"{self._folder} holds the histories of another project, or of another output than "
+                f"'{self.name}': two that write one folder would remove each other's files. Set `folder` of "
+                f"[outputs.{self.name}] to one of its own"
+            )
+        self._claimed = True
+
+    def _own_mark(self) -> bytes:
+        return f"{self.namespace.identity()}\n{self.name}\n".encode()
+
+    def _mark(self) -> bytes | None:
+        try:
+            return (self._folder / MARK).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise disk_error(error.errno or 0, self._folder / MARK, "read") from None
 
     def folder(self, tenant: str) -> Path:
-        """Return the folder of a tenant's segments, which is made if it is missing."""
+        """Return the folder of a tenant's segments, made if it is missing; raises as `claim` does."""
+        self.claim()
         folder = self._place(tenant)
         try:
             make_folder(folder)
@@ -99,9 +143,13 @@ class Store:
             with contextlib.suppress(FileNotFoundError):
                 return look()
             self._indices.clear()
-        raise Fatal(
+        raise self.missing()
+
+    def missing(self) -> Fatal:
+        """Return what a user is told where segments are not there."""
+        return Fatal(
             f"segments of series '{self.name}' are missing in {self._folder}: the catalogue names files that "
-            "are not there. Restore the folder, or look whether it was moved"
+            "are not there. Restore the folder, or look whether it was moved or its disk is not mounted"
         )
 
     def blocks(
@@ -120,15 +168,15 @@ class Store:
     def sweep(self, tenant: str, line: str) -> list[str]:
         """Remove the files that a line wrote and no commit speaks of, and return their names.
 
-        Only the owner of the line may.
+        Only the owner of the line may. A folder that is not this store's is left as it is.
         """
         number = self.catalogue.find_tenant(tenant)
-        if number is None:
+        if number is None or self._mark() != self._own_mark():
             return []
         prefix, known = line_prefix(line), self.catalogue.names(number)
         orphans = [
             path
-            for path in self.folder(tenant).glob(f"*{prefix}*")
+            for path in self._place(tenant).glob(f"*{prefix}*")
             if path.name not in known and path.is_file()
         ]
         for path in orphans:
