@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.series.lines import BadLine, read_line
+from headrace.series.lines import MOST_BAD, BadLine, read_line
 from headrace.series.parser import new_parser
 
 pytest.importorskip("pyarrow")
@@ -101,8 +101,19 @@ def test_what_a_file_says_is_what_its_lines_say(lines, newline, ended):
             turns = 1 if text_of_turn is text else 40
             assert readings == [(guid, at, _bits(value)) for guid, at, value in expected] * turns
             assert [(one.line, one.reason) for one in found.bad[: len(bad)]] == bad
-            assert len(found.bad) == len(bad) * turns
+            assert found.bad_lines == len(bad) * turns
+            assert len(found.bad) == min(found.bad_lines, MOST_BAD)
 
 
 def _bits(value):
     return struct.pack("<d", value)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_of_rubbish_the_first_lines_are_kept_and_the_others_counted(compiled):
+    good = f"{_GUIDS[0]},2013-05-05T05:58:17.599Z,1\n".encode()
+    found = new_parser(compiled=compiled).parse(b"x\n" * 5_000 + good, 7)
+    assert found.bad_lines == 5_000
+    assert [one.line for one in found.bad] == list(range(7, 7 + MOST_BAD))
+    assert len(found.points) == 1
+    assert found.lines == 5_001

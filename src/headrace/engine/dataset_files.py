@@ -92,7 +92,7 @@ class FileReading:
                 parsed = self._parsed(work, chunk, line)
                 line += parsed.lines
                 if chunk.too_long is not None:
-                    self._note_bad(work, [bad_line(line, chunk.too_long)])
+                    self._note_bad(work, [bad_line(line, chunk.too_long)], 1)
                     line += 1
                 if len(parsed.points):
                     yield parsed.points
@@ -113,7 +113,7 @@ class FileReading:
         parsed = self._parser.parse(chunk.text, line)
         work.parse_ns += self._clock.monotonic_ns() - began_ns
         work.points += len(parsed.points)
-        self._note_bad(work, parsed.bad)
+        self._note_bad(work, parsed.bad, parsed.bad_lines)
         return parsed
 
     def _timed(self, work: Work, chunks: Iterator[Chunk]) -> Chunk | None:
@@ -122,8 +122,9 @@ class FileReading:
         work.read_ns += self._clock.monotonic_ns() - began_ns
         return chunk
 
-    def _note_bad(self, work: Work, bad: list[Bad]) -> None:
-        work.bad += len(bad)
+    @staticmethod
+    def _note_bad(work: Work, bad: list[Bad], bad_lines: int) -> None:
+        work.bad += bad_lines
         if (room := MOST_LETTERS - len(work.first_bad)) > 0:
             work.first_bad += bad[:room]
 

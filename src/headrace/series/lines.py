@@ -27,6 +27,9 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 #: Of a bad line so much is shown and kept.
 SHOWN_BYTES: Final = 200
 
+#: Of one text so many bad lines are kept, or rubbish would take far more memory than its bytes.
+MOST_BAD: Final = 1_000
+
 
 class BadLine(ValueError):
     """A line that is no point; the message says why."""
@@ -51,11 +54,29 @@ class Bad:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What lines say: the points of the good ones, in order, and the bad ones; blank lines are neither."""
+    """What lines say: the points of the good ones, in order, and the bad ones; blank lines are neither.
+
+    Of the bad ones the first `MOST_BAD` are kept; `bad_lines` is how many there are.
+    """
 
     points: Points
     bad: list[Bad]
     lines: int  # also blank ones
+    bad_lines: int
+
+
+class BadLines:
+    """The bad lines of one text: the first ones, and how many there are."""
+
+    def __init__(self) -> None:
+        self.first: list[Bad] = []
+        self.count = 0
+
+    def add(self, line: int, text: bytes, reason: str) -> None:
+        """Put down a line by its number."""
+        self.count += 1
+        if len(self.first) < MOST_BAD:
+            self.first.append(Bad(line, text[:SHOWN_BYTES], reason))
 
 
 class Parser(Protocol):

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from headrace.series.lines import SHOWN_BYTES, Bad, BadLine, Parsed, read_line
+from headrace.series.lines import BadLine, BadLines, Parsed, read_line
 from headrace.series.points import GUID_BYTES, GUID_CHARS, Codes, Points, TagTable, concat
 
 #: So few bytes are read line by line.
@@ -47,7 +47,7 @@ class ArrowParser:
     def parse(self, text: bytes | memoryview, first_line: int = 1) -> Parsed:
         """Return what whole lines say; see `lines.Parser`."""
         parts: list[Points] = []
-        bad: list[Bad] = []
+        bad = BadLines()
         line = first_line
         waiting = [bytes(text)]
         while waiting:
@@ -64,7 +64,7 @@ class ArrowParser:
             one_by_one = piece.removesuffix(b"\n").split(b"\n")
             parts.append(self._exact(one_by_one, line, bad))
             line += len(one_by_one)
-        return Parsed(parts[0] if len(parts) == 1 else concat(parts), bad, line - first_line)
+        return Parsed(parts[0] if len(parts) == 1 else concat(parts), bad.first, line - first_line, bad.count)
 
     def _read(self, text: bytes) -> tuple[Points, int] | None:
         """Return a text's points and lines; None where a line might be bad, or be read in another way."""
@@ -92,14 +92,14 @@ class ArrowParser:
         guids = _guids(whole.dictionary)
         return None if guids is None else self._tags.codes(guids)[whole.indices.to_numpy()]
 
-    def _exact(self, lines: list[bytes], first_line: int, bad: list[Bad]) -> Points:
+    def _exact(self, lines: list[bytes], first_line: int, bad: BadLines) -> Points:
         readings = []
         for number, line in enumerate(lines, first_line):
             if line.strip():
                 try:
                     readings.append(read_line(line))
                 except BadLine as error:
-                    bad.append(Bad(number, line[:SHOWN_BYTES], str(error)))
+                    bad.add(number, line, str(error))
         return Points(
             self._tags.codes(reading.guid for reading in readings),
             np.array([reading.time_us for reading in readings], np.int64),

@@ -10,6 +10,7 @@ digits are looked at when it is met for the first time.
 
 from __future__ import annotations
 
+from array import array
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +19,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from headrace.series.lines import SHOWN_BYTES, Bad, BadLine, Parsed, read_line
+from headrace.series.lines import BadLine, BadLines, Parsed, read_line
 from headrace.series.points import Codes, Points, Times, Values, guid_text
 
 _WORDS: Final = 5
@@ -302,8 +303,8 @@ class CompiledParser:
         buffer = np.frombuffer(text, np.uint8)
         self._points(buffer.size // _SHORT_LINE_BYTES + 1)
         at, line, filled = 0, first_line, 0
-        bad: list[Bad] = []
-        dropped: list[int] = []
+        bad = BadLines()
+        dropped = array("q")
         while at < buffer.size:
             if self._tags == len(self._keys):
                 self._grow(self._tags * 2)
@@ -320,7 +321,7 @@ class CompiledParser:
                 else:
                     codes[slot], times[slot], values[slot] = found
             filled += points
-        return Parsed(self._kept(filled, dropped), bad, line - first_line)
+        return Parsed(self._kept(filled, dropped), bad.first, line - first_line, bad.count)
 
     def guids(self, first: int = 0) -> list[bytes]:
         """Return the 16 bytes of the tags from number `first` on."""
@@ -332,13 +333,13 @@ class CompiledParser:
         held = bytes.fromhex(text[:, columns].tobytes().decode("ascii"))
         return [held[at : at + 16] for at in range(0, len(held), 16)]
 
-    def _exact(self, line: bytes, number: int, bad: list[Bad]) -> tuple[int, int, float] | None:
+    def _exact(self, line: bytes, number: int, bad: BadLines) -> tuple[int, int, float] | None:
         if not line.strip():
             return None
         try:
             reading = read_line(line)
         except BadLine as error:
-            bad.append(Bad(number, line[:SHOWN_BYTES], str(error)))
+            bad.add(number, line, str(error))
             return None
         return self._code(reading.guid), reading.time_us, reading.value
 
@@ -359,7 +360,7 @@ class CompiledParser:
         self._tags += 1
         return self._tags - 1
 
-    def _kept(self, filled: int, dropped: list[int]) -> Points:
+    def _kept(self, filled: int, dropped: array[int]) -> Points:
         codes, times, values = self._codes[:filled], self._times[:filled], self._values[:filled]
         if dropped:
             kept = np.ones(filled, np.bool_)
