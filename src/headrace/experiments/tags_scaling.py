@@ -150,7 +150,8 @@ def plot_scaling(found: Sequence[Measured], path: Path) -> Path:
         names = [f"{layout.instances} x {layout.threads}" for layout in layouts]
         rates = [each.tags_per_s for each in own]
         bars = axes.bar(names, rates, 0.6, color=colour)
-        axes.bar_label(bars, [f"{rate:,.0f}" for rate in rates], padding=3, fontsize=9)
+        labels = [f"{rate:,.0f}" for rate in rates]
+        axes.bar_label(bars, labels, label_type="center", color="white", fontsize=10)
         if experiment == MORE_INSTANCES and rates:
             for style, (instances, factor) in zip(("--", ":"), PAPER_FACTORS.items(), strict=True):
                 told = f"paper, {factor} for each doubling (to {instances})"
@@ -161,6 +162,7 @@ def plot_scaling(found: Sequence[Measured], path: Path) -> Path:
         axes.margins(y=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     sides[0].set_ylabel("tags a second")
+    sides[0].yaxis.set_major_formatter("{x:,.0f}")
     figure.savefig(path, dpi=110)
     plt.close(figure)
     return path
