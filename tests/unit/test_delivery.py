@@ -238,3 +238,16 @@ def test_an_outbox_that_does_not_wait_raises_and_keeps_what_it_has(bench):
 def test_without_dead_letters_a_target_is_never_given_up():
     with pytest.raises(ValueError, match='need on_error = "dead-letter"'):
         Patience.of("retry", max_tries=3)
+
+
+def test_whoever_delivers_many_blocks_of_an_earlier_process_reports_meanwhile_and_may_be_stopped(bench):
+    for number in range(3 * RESUMED_BLOCKS):
+        bench.commit(number)
+    bench.conditions.clear()
+    bench.ends_at = 2
+    bench.opened()
+    assert [condition.state for condition in bench.conditions] == ["running", "running"]
+    assert bench.targets["hook"].rows == list(range(2 * RESUMED_BLOCKS))
+    bench.ends_at = 1 << 30
+    bench.opened()
+    assert bench.targets["hook"].rows == list(range(3 * RESUMED_BLOCKS))

@@ -125,6 +125,9 @@ class Delivery:
                 return
             self.deliver()
             self.forget()
+            # There may be many: whoever looks sees that it goes on, and a stop need not wait for the last.
+            if self._manner.tend(Condition("running", self._manner.clock.now_us())):
+                return
 
     def of_line(self, line: str) -> Delivery:
         """Return the outbox of another instance, for the same outputs."""
