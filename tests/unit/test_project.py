@@ -411,3 +411,11 @@ def test_a_subscription_may_have_messages_in_another_format(project):
     read = Project.load(project(text)).inputs["i"]
     assert isinstance(read, QueueSettings)
     assert (read.format, read.delimiter) == ("csv", ";")
+
+
+def test_the_function_of_an_output_is_looked_for_before_a_job_runs(project):
+    text = '[outputs.o]\nkind = "python"\npython = "own.py:nope"\n'
+    [missing] = check_project(project(text)).problems
+    [unknown] = check_project(project(text, own_py="def store(rows):\n    pass\n")).problems
+    assert missing.startswith("outputs.o.python")
+    assert unknown.startswith("outputs.o.python")

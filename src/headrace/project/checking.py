@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from headrace.connect.callable import PythonSettings
 from headrace.connect.files import FileSettings
 from headrace.connect.hub import HubSettings
 from headrace.connect.table import TableSettings
@@ -14,7 +15,7 @@ from headrace.names import checked_name
 from headrace.project.columns import columns_of
 from headrace.project.dataset_checks import explained, reads_dataset
 from headrace.project.files import feeds, input_notes, input_problem, output_problems
-from headrace.project.functions import load_function
+from headrace.project.functions import load_function, python_function
 from headrace.project.partitions import hub_partitions, input_partitions
 from headrace.project.project import Project
 from headrace.project.settings import Place, place_of
@@ -76,6 +77,13 @@ def _function_problems(loaded: Loaded) -> Iterator[str]:
             load_function(loaded.project.folder, name, settings)
         except HeadraceError as error:
             yield _under(f"functions.{name}", error)
+    for name, output in loaded.project.outputs.items():
+        if isinstance(output, PythonSettings) and f"outputs.{name}" not in loaded.broken:
+            path = f"outputs.{name}.python"
+            try:
+                python_function(loaded.project.folder, path, output.python or "")
+            except HeadraceError as error:
+                yield _under(path, error)
 
 
 def _reference_problems(loaded: Loaded) -> Iterator[str]:
