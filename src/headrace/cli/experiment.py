@@ -36,7 +36,7 @@ def add(verbs: Any) -> None:
     own.add_argument("--cores", type=at_least(1), metavar="N", help="cores to use (default: all there are)")
     own.add_argument("--batch", type=at_least(1), default=10, metavar="N", help="files leased at once (10)")
     own.add_argument(
-        "--repeats", type=at_least(1), default=3, metavar="N", help="runs, whose median counts (3)"
+        "--repeats", type=at_least(1), default=3, metavar="N", help="runs, the fastest of which counts (3)"
     )
     own.add_argument(
         "--folder",

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Final, NamedTuple
 
 from headrace.clock import Clock
@@ -52,7 +51,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a layout came to: the median of its runs, and the times of a message in that run."""
+    """What a layout came to: the fastest of its runs, as others on the machine only slow it down."""
 
     point: Point
     seconds: float
@@ -96,8 +95,7 @@ def measure(
     stored = sum(own.points for own in made)
     found: list[Measured] = []
     for point in points:
-        seconds = median(took for took, _ in runs[point.layout])
-        times = min(runs[point.layout], key=lambda run: abs(run[0] - seconds))[1]
+        seconds, times = min(runs[point.layout], key=lambda run: run[0])
         earlier = found[-1] if found and found[-1].point.experiment == point.experiment else None
         factor = earlier.seconds / seconds if earlier is not None else None
         found.append(Measured(point, seconds, written / seconds, stored / seconds, times, factor))
