@@ -15,7 +15,7 @@ from headrace.clock import SystemClock
 from headrace.engine.dataset_compaction import Compactor, Compacts
 from headrace.engine.dataset_job import DatasetInstance
 from headrace.engine.dataset_worker import Worker
-from headrace.errors import QueryError
+from headrace.errors import QueryError, Transient
 from headrace.local.dead_letters import DeadLetters
 from headrace.local.namespace import Namespace
 from headrace.local.progress import Progress
@@ -24,7 +24,7 @@ from headrace.local.table import Table
 from headrace.project import Project
 from headrace.project.checking import check_project
 from headrace.project.dataset_jobs import open_work_queue, opened_dataset_job, series_folder
-from headrace.series.dataset import FileMessage
+from headrace.series.dataset import FileMessage, FolderStore
 from headrace.series.points import guid_of, guid_text
 from headrace.series.store import Store
 from headrace.series.tag_files import files_of_tag
@@ -331,6 +331,44 @@ def test_a_thread_that_has_lost_its_lease_stores_nothing_and_leaves_no_segment(
     store = Store(namespace, "history", tmp_path / "history")
     named = store.catalogue.names(store.catalogue.known_tenant("acme"))
     assert {path.name for path in store.folder("acme").iterdir()} == named
+
+
+def test_a_disk_that_is_full_while_a_file_is_read_is_not_the_files_fault(tmp_path, namespace, monkeypatch):
+    monkeypatch.setattr("headrace.engine.dataset_job.points_at_once", lambda *_: 64)
+    tenants = Tenants(tmp_path)
+    tenants.made("acme", files=2, points=200)
+    tenants.enqueue_all(namespace)
+
+    def full(*_, **__):
+        raise Transient("the disk is full")
+
+    for _ in range(3):  # more often than a message is delivered
+        with monkeypatch.context() as patch:
+            patch.setattr("headrace.series.arriving.write_segment", full)
+            with pytest.raises(Transient):
+                tenants.run(namespace)
+    tenants.run(namespace)
+    assert tenants.letters(namespace) == []
+    assert tenants.stored(namespace) == {key: values[-1] for key, values in tenants.points.items()}
+
+
+def test_a_store_that_does_not_answer_for_a_file_is_asked_again(tmp_path, namespace, monkeypatch):
+    tenants = Tenants(tmp_path)
+    tenants.made("acme", files=2, points=20)
+    tenants.enqueue_all(namespace)
+    opened, asked = FolderStore.open, []
+
+    def once(store, tenant, file):
+        asked.append(file)
+        if len(asked) == 1:
+            raise Transient("the store does not answer")
+        return opened(store, tenant, file)
+
+    monkeypatch.setattr(FolderStore, "open", once)
+    said = tenants.run(namespace)
+    assert any("is tried again later: the store does not answer" in text for text in said)
+    assert asked == ["000.csv", "001.csv", "000.csv"]
+    assert tenants.stored(namespace).keys() == tenants.points.keys()
 
 
 def test_a_file_of_another_tenant_than_its_message_is_refused(tmp_path, namespace):

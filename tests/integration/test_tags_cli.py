@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from headrace.local.dead_letters import DeadLetter, DeadLetters
 from headrace.local.namespace import Namespace
 from tests.integration.command import Commands
 
@@ -104,7 +105,8 @@ def test_of_several_tenants_one_must_be_named(project):
     _second_tenant(project)
     answer = _tags(project, "read", FIRST)
     assert answer.exit_code == 2
-    assert "several tenants (acme, zeta)" in answer.err
+    assert "say --tenant NAME" in answer.err
+    assert "acme, zeta" in answer.err
     answer = _tags(project, "read", FIRST, "--tenant", "acne")
     assert "Did you mean 'acme'?" in answer.err
     assert _tags(project, "read", FIRST, "--tenant", "zeta", "--how", "last").exit_code == 0
@@ -192,3 +194,18 @@ def test_a_project_without_a_series_says_how_to_make_one(tmp_path, capsys):
     answer = _tags(Commands(tmp_path, capsys, ""), "list")
     assert answer.exit_code == 2
     assert 'kind = "series"' in answer.err
+
+
+def test_a_letter_of_a_dataset_says_the_line_of_its_file(project):
+    reason = "'x' is no number"
+    with Namespace.open(project.folder / ".headrace") as namespace, namespace.transaction() as tx:
+        DeadLetters(namespace).add(
+            tx,
+            [
+                DeadLetter("histories", "file", "acme/main/a.csv", partition, 7, b"x", reason, tenant="acme")
+                for partition in (0, 1)
+            ],
+        )
+    shown = project("dead-letters", "--tenant", "acme").out
+    assert "file 'acme/main/a.csv', line 7;" in shown
+    assert "file 'acme/main/a.csv', point 8;" in shown

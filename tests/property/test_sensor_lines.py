@@ -117,3 +117,11 @@ def test_of_rubbish_the_first_lines_are_kept_and_the_others_counted(compiled):
     assert [one.line for one in found.bad] == list(range(7, 7 + MOST_BAD))
     assert len(found.points) == 1
     assert found.lines == 5_001
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-0001"])
+def test_an_offset_does_not_lead_out_of_the_calendar(compiled, time):
+    found = new_parser(compiled=compiled).parse(f"{_GUIDS[0]},{time},1\n".encode())
+    assert len(found.points) == 0
+    assert "years 1 to 9999" in found.bad[0].reason

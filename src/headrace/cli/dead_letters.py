@@ -240,6 +240,10 @@ def _place(letter: DeadLetter) -> str:
     match letter.source_kind:
         case "queue":
             return f", message {letter.position}"
+        case "file" if letter.tenant:  # of a dataset: a point that a query failed on, a line, or all of it
+            if letter.partition:
+                return f", point {letter.position + 1}"
+            return f", line {letter.position}" if letter.position else ""
         case "file":
             number, byte = divmod(letter.position, MAX_INPUT_FILE_BYTES)
             return f", file {number + 1}, byte {byte}"

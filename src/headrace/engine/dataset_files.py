@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from headrace.clock import Clock
-from headrace.errors import DataError, UserError
+from headrace.errors import DataError, HeadraceError, Transient, UserError
 from headrace.limits import MAX_SENSOR_LINE_BYTES
 from headrace.local.dead_letters import DeadLetter
-from headrace.series.dataset import FileMessage, FileStore
+from headrace.series.dataset import FileChanged, FileMessage, FileStore
 from headrace.series.line_chunks import CHUNK_BYTES, Chunk, LineChunks, bad_line
 from headrace.series.lines import Bad, Parsed, Parser
 from headrace.series.points import Points
@@ -25,6 +25,10 @@ DEAD_LINE: Final = "file"
 
 class SetAsideError(DataError):
     """A file of which nothing is to be stored."""
+
+
+class ReadLaterError(HeadraceError):
+    """A file that cannot be read now: its message is to come again, and those of other files go on."""
 
 
 @dataclass(slots=True)
@@ -77,13 +81,15 @@ class FileReading:
         """Yield the points of a file, piece by piece; each is valid until the next is taken.
 
         Raises `SetAsideError` at the end of a file with too many bad lines, `DataError` for what can never be
-        read, `Transient` and `FileChanged` for what may go through later.
+        read, `ReadLaterError` for what may go through later.
         """
         work.began_us = self._clock.now_us()
         try:
             reader = self._store(work).open(work.file.tenant, work.file.file)
         except UserError as error:  # a name that leads out of the tenant's folder, or a file that is not ours
             raise SetAsideError(str(error)) from None
+        except (Transient, FileChanged) as error:
+            raise ReadLaterError(str(error)) from None
         try:
             work.size_bytes = reader.size_bytes
             chunks = iter(LineChunks(reader, self._memory))
@@ -118,7 +124,10 @@ class FileReading:
 
     def _timed(self, work: Work, chunks: Iterator[Chunk]) -> Chunk | None:
         began_ns = self._clock.monotonic_ns()
-        chunk = next(chunks, None)
+        try:
+            chunk = next(chunks, None)
+        except (Transient, FileChanged) as error:
+            raise ReadLaterError(str(error)) from None
         work.read_ns += self._clock.monotonic_ns() - began_ns
         return chunk
 

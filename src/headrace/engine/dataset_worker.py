@@ -15,13 +15,13 @@ from headrace.clock import Clock
 from headrace.connect.queue import QueueSource
 from headrace.connect.sink import Sink
 from headrace.connect.source import Poll
-from headrace.engine.dataset_files import FileReading, Work, letters_of
+from headrace.engine.dataset_files import FileReading, ReadLaterError, Work, letters_of
 from headrace.engine.dataset_outputs import OtherOutputs, Ready
 from headrace.engine.dataset_query import FileQuery, FileTooLargeError, SeriesRows, points_of
 from headrace.engine.program import Program
 from headrace.engine.stages import StageClocks
 from headrace.engine.writing import Outcome
-from headrace.errors import DataError, Transient
+from headrace.errors import DataError
 from headrace.faults import crash_point
 from headrace.local.dead_letters import DeadLetter, DeadLetters
 from headrace.local.namespace import Namespace
@@ -30,7 +30,7 @@ from headrace.local.progress import Progress
 from headrace.local.queue import LostLease, Message
 from headrace.local.series_records import FileDone, record_files
 from headrace.series.arriving import Arriving
-from headrace.series.dataset import FileChanged, FileStore, decode_message
+from headrace.series.dataset import FileStore, decode_message
 from headrace.series.parser import new_parser
 from headrace.series.points import Points, TagTable
 from headrace.series.tag_codes import TagCodes
@@ -185,7 +185,7 @@ class Worker:
                 history.arriving.begin_file()
             try:
                 ready, rows = self._file(work)
-            except (Transient, FileChanged) as error:
+            except ReadLaterError as error:
                 # Its lease runs out, so that it comes again after a while, at last alone.
                 self._drop_file()
                 self._place.say(f"job {self._place.job}: {work.source} is tried again later: {error}")

@@ -49,8 +49,12 @@ def open_store(
     if name is None and len(known) == 1:
         name = next(iter(known))
     if name is None:
-        problem = f"several series ({', '.join(known)}): say which one" if known else "no series"
-        raise UserError(f'{loaded.file} has {problem}. [outputs.NAME] with kind = "series" makes one')
+        if known:
+            some = ", ".join(known)
+            raise UserError(
+                f"{loaded.file} has several series: say --store NAME, or store= in Python: {some}"
+            )
+        raise UserError(f'{loaded.file} has no series. [outputs.NAME] with kind = "series" makes one')
     if name not in known:
         hint = did_you_mean(name, known) or f"there is {', '.join(known) or 'none'}"
         raise UserError(f"no output {name[:60]!r} is a series. {hint}")

@@ -34,7 +34,7 @@ class FileGone(DataError):
     def __init__(self, store: str, tenant: str, file: str) -> None:
         super().__init__(
             f"{file!r} of tenant {tenant!r} is gone from {store}: it was removed or renamed after it was "
-            "enqueued. Put it back and enqueue it again if it is to be read"
+            "enqueued. Put it back, give it a new time (touch) and enqueue it again if it is to be read"
         )
 
 

@@ -24,6 +24,10 @@ _VALUE: Final = re.compile(r"[ \t]*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)[ 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
+#: Times that a calendar has: an offset must not lead out of it.
+_FIRST_US: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_LAST_US: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+
 #: Of a bad line so much is shown and kept.
 SHOWN_BYTES: Final = 200
 
@@ -119,11 +123,14 @@ def _time_us(text: str) -> int:
         moment = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=UTC)
     except ValueError as error:
         raise BadLine(f"{text[:60]!r} is no time: {error}") from None
-    return (
+    time_us = (
         (moment - _EPOCH) // _MICROSECOND
         + int(fraction[:6].ljust(6, "0"))
         - _offset_minutes(zone) * 60_000_000
     )
+    if not _FIRST_US <= time_us <= _LAST_US:
+        raise BadLine(f"{text[:60]!r} is not within the years 1 to 9999 in UTC")
+    return time_us
 
 
 def _offset_minutes(zone: str) -> int:

@@ -172,7 +172,9 @@ def known_tenant(catalogue: Catalogue, tenant: str | None) -> str:
         raise UserError(f"series '{catalogue.store}' is empty: run its job first")
     if len(known) > 1:
         some = ", ".join(known[:_TENANTS_NAMED]) + (", ..." if len(known) > _TENANTS_NAMED else "")
-        raise UserError(f"series '{catalogue.store}' has several tenants ({some}): say which one")
+        raise UserError(
+            f"series '{catalogue.store}' has several tenants: say --tenant NAME, or tenant= in Python: {some}"
+        )
     return known[0]
 
 
