@@ -18,6 +18,7 @@ from headrace.local.dead_letters import DeadLetters
 from headrace.local.namespace import Namespace
 from headrace.local.progress import Progress
 from headrace.local.queue import Queue
+from headrace.series.compaction import compact
 from headrace.series.dataset import FileMessage
 from headrace.series.store import Store
 from tests.crash.processes import TIMEOUT_S, Sandbox
@@ -89,6 +90,14 @@ class Files:
         )
         assert ended.returncode in (0, -signal.SIGKILL), ended.stderr
         return ended.returncode
+
+    def died(self):
+        """Run one instance until nothing is left; tells whether it died of what it read."""
+        ended = subprocess.run(
+            self._command(), capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
+        assert ended.returncode in (0, -signal.SIGABRT), ended.stderr
+        return ended.returncode != 0
 
     def killed_after(self, seconds):
         """Run one instance and kill it at some moment; tells whether it was running still."""
@@ -191,3 +200,64 @@ def test_the_layout_of_the_paper_doubles_lines_where_segments_do_not(tmp_path):
     assert segments.instance("series.commit.begin") != 0
     assert segments.instance() == 0
     segments.check()
+
+
+def test_points_that_are_too_old_are_dropped_once_also_where_that_is_killed(tmp_path):
+    files = Files(tmp_path / "project", "retention_days = 1")
+    files.add(4)
+    assert files.instance() == 0
+    for _ in range(20):  # an instance that has nothing to read may end before it looks for what is too old
+        files.add(1)
+        if files.instance("series.dropped") != 0:
+            break
+    with Namespace.open(files.sandbox.data) as namespace:
+        store = Store(namespace, "history", files.sandbox.folder / "history")
+        tenant = store.catalogue.known_tenant("acme")
+        folder = files.sandbox.folder / "history/acme"
+        assert store.catalogue.segments(tenant) == []
+        gone = store.catalogue.gone(tenant)
+        assert gone
+        assert {path.name for path in folder.iterdir()} >= set(gone), "left by who died"
+    assert files.instance() == 0
+    with Namespace.open(files.sandbox.data) as namespace:
+        store = Store(namespace, "history", folder.parent)
+        compact(store, "acme")
+        assert store.catalogue.gone(tenant) == []
+        assert {path.name for path in folder.iterdir()} == {s.name for s in store.catalogue.segments(tenant)}
+
+
+POISON = """
+import os
+
+def checked(value):
+    if value == 666:
+        os.abort()
+    return value
+"""
+
+
+def test_a_file_that_kills_the_process_ends_as_a_dead_letter_and_the_others_are_stored(tmp_path):
+    files = Files(tmp_path / "project", "compact = false")
+    settings = SETTINGS.format(more="compact = false").replace("max_deliveries = 1000", "max_deliveries = 3")
+    settings = settings.replace(
+        "SELECT tag, time, value INTO history", "SELECT tag, time, udf.checked(value) AS value INTO history"
+    )
+    settings += """
+[functions.checked]
+python = "poison.py:checked"
+"""
+    files.sandbox.write(headrace__toml=settings, poison__py=POISON)
+    files.add(9)
+    poison = files.sandbox.folder / "in/acme/4.csv"
+    poison.write_text(poison.read_text() + f"{TAGS[0]},2024-01-01T00:00:00Z,666\n")
+    deaths = 0
+    while files.died():
+        deaths += 1
+        assert deaths <= 3
+    with Namespace.open(files.sandbox.data) as namespace:
+        [letter] = DeadLetters(namespace).find()
+        assert b"4.csv" in letter.body
+        assert letter.reason == "too many deliveries"
+        assert letter.tenant == "acme"
+        store = Store(namespace, "history", files.sandbox.folder / "history")
+        assert store.catalogue.totals(store.catalogue.known_tenant("acme")).points == 8 * POINTS_OF_FILE

@@ -17,8 +17,10 @@ from typing import Final
 
 from headrace.clock import Clock, SystemClock
 from headrace.connect.sink import Sink
+from headrace.connect.source import Poll
 from headrace.engine.dataset_compaction import Compactor, Compacts
 from headrace.engine.dataset_outputs import OtherOutputs
+from headrace.engine.dataset_turns import BatchTurns
 from headrace.engine.dataset_worker import History, Place, Queries, Reads, Worker
 from headrace.engine.delivery import Delivery, Manner
 from headrace.engine.health import COMMITTED
@@ -119,10 +121,11 @@ class DatasetInstance:
         self._stopping, self._ending = threading.Event(), threading.Event()
         self._woken = threading.Event()
         self._failures: list[BaseException] = []
+        self._turns = BatchTurns()
         self._began_us, self._committed_us = self._clock.now_us(), 0
         memory_bytes = job.memory_megabytes * _MEGABYTE
         kept = [
-            Compacts(partial(self._store, name), place.retention_days, place.of_tenants)
+            Compacts(partial(self._store, name, mapped=False), place.retention_days, place.of_tenants)
             for name, place in job.series.items()
             if instance == 0 and place.layout == "segments" and place.compact
         ]
@@ -282,8 +285,8 @@ class DatasetInstance:
             made, lambda: made.tenant, TagCodes(store.catalogue, guids), TagCodes(store.catalogue, tags.guids)
         )
 
-    def _store(self, name: str) -> Store:
-        return Store(self._namespace, name, self._job.series[name].folder)
+    def _store(self, name: str, *, mapped: bool = True) -> Store:
+        return Store(self._namespace, name, self._job.series[name].folder, mapped=mapped)
 
     def _work(self, worker: Worker, keeper: LeaseKeeper) -> None:
         try:
@@ -296,27 +299,36 @@ class DatasetInstance:
     def _take_batches(self, worker: Worker, keeper: LeaseKeeper) -> None:
         reads = self._job.reads
         rest_s = SHORTEST_REST_S
-        while not self._stopping.is_set():
+
+        def lease() -> Poll | None:
             with worker.clocks.stage("read"):
                 poll = reads.source.lease(reads.batch, _MEGABYTE)
-            if poll is None:
-                if self._ending.is_set() and reads.source.exhausted():
-                    return
-                with worker.clocks.waiting("idle"):
-                    self._clock.sleep(rest_s)
-                rest_s = min(LONGEST_REST_S, rest_s * 2)
-                continue
-            rest_s = SHORTEST_REST_S
-            keeper.hold(poll)
-            try:
-                worker.work(poll)
-                self._committed_us = self._clock.now_us()
-            except (Transient, Fatal, OSError):  # a disk, a network: no file is to blame
-                with contextlib.suppress(HeadraceError, OSError):
-                    reads.source.release(poll)
-                raise
-            finally:
-                keeper.drop(poll)
+            if poll is not None:
+                keeper.hold(poll)
+            return poll
+
+        while not self._stopping.is_set():
+            with self._turns.taken(lease) as poll:
+                if poll is not None:
+                    rest_s = SHORTEST_REST_S
+                    self._work_on(worker, keeper, poll)
+                    continue
+            if self._ending.is_set() and reads.source.exhausted():
+                return
+            with worker.clocks.waiting("idle"):
+                self._clock.sleep(rest_s)
+            rest_s = min(LONGEST_REST_S, rest_s * 2)
+
+    def _work_on(self, worker: Worker, keeper: LeaseKeeper, poll: Poll) -> None:
+        try:
+            worker.work(poll)
+            self._committed_us = self._clock.now_us()
+        except (Transient, Fatal, OSError):  # a disk, a network: no file is to blame
+            with contextlib.suppress(HeadraceError, OSError):
+                self._job.reads.source.release(poll)
+            raise
+        finally:
+            keeper.drop(poll)
 
 
 def points_at_once(memory_megabytes: int, threads: int, outputs: int) -> int:
