@@ -50,7 +50,8 @@ class FileDone(NamedTuple):
     """An input file that was stored: what it held, and when (microseconds since 1970 UTC).
 
     Its message was taken at `t1_us`; reading took from `t2_us` to `t3_us`, parsing from `t4_us` to `t5_us`,
-    writing from `t6_us` to `t7_us`; at `t8_us` the message was deleted with the commit. A file that is read
+    writing from `t6_us` to `t7_us`; at `t8_us` the message was deleted, at the end of the
+    transaction that commits and before its sync. A file that is read
     in several pieces has the time of all its pieces, as if they had been read first and parsed behind that.
     """
 
