@@ -9,7 +9,7 @@ import gc
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from headrace.cli.logs import begin_log
 from headrace.cli.main import complain, of_system, unexpected
@@ -17,6 +17,7 @@ from headrace.cli.options import chosen_jobs
 from headrace.engine.ahead import may_run
 from headrace.engine.job import Instance
 from headrace.errors import HeadraceError, disk_error
+from headrace.local.database import CACHE_KIB
 from headrace.local.namespace import Namespace
 from headrace.names import stage_name
 from headrace.project import Project
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from headrace.engine.dataset_job import DatasetInstance
 
 
+#: A job over files keeps its points beside the database; what it writes there is small but for new tags.
+_OF_FILES_CACHE_KIB: Final = 16 * 1024
+
+
 def run_instance(arguments: argparse.Namespace) -> int:
     """Run one instance, no longer than its parent lives: nobody could end it or start it again."""
     begin_log(arguments.log)
@@ -37,9 +42,12 @@ def run_instance(arguments: argparse.Namespace) -> int:
     job, number, parent = chosen_jobs(project, arguments)[0], arguments.instance, arguments.parent
     settings = project.job(job)
     name = job if arguments.stage is None else stage_name(job, arguments.stage)
+    of_files = reads_dataset(project, project.script(job))
     with (
         # Where the data was moved away under a running job, its instances must not begin anew.
-        Namespace.open(project.data, create=parent is None) as namespace,
+        Namespace.open(
+            project.data, create=parent is None, cache_kib=_OF_FILES_CACHE_KIB if of_files else CACHE_KIB
+        ) as namespace,
         contextlib.ExitStack() as stack,
     ):
         how: dict[str, Any] = {
@@ -49,7 +57,7 @@ def run_instance(arguments: argparse.Namespace) -> int:
             "say": complain,
         }
         instance: Instance | DatasetInstance
-        if reads_dataset(project, project.script(job)):
+        if of_files:
             files = stack.enter_context(opened_dataset_job(project, namespace, job, number))
             instance = made_dataset_instance(files, namespace, **how)
         else:

@@ -34,6 +34,9 @@ _LOG_OVERRUN: Final = 4
 
 _KIB: Final = 1024
 
+#: The memory for pages of the writing connection, unless told otherwise.
+CACHE_KIB: Final = 64 * 1024
+
 
 def script(name: str) -> str:
     """Return one of the `.sql` files beside this module."""
@@ -61,7 +64,7 @@ class Database:
         version: int,
         upgrades: Mapping[int, str] | None = None,
         page_bytes: int = 4096,
-        cache_kib: int = 64 * 1024,
+        cache_kib: int = CACHE_KIB,
         log_kib: int = 64 * 1024,
         busy_timeout_s: float = BUSY_TIMEOUT_S,
     ) -> None:

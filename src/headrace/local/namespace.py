@@ -19,7 +19,7 @@ import apsw
 from headrace.clock import Clock, SystemClock
 from headrace.errors import UserError
 from headrace.limits import MAX_BATCH_BYTES
-from headrace.local.database import opened, script
+from headrace.local.database import CACHE_KIB, opened, script
 
 FORMAT: Final = 4
 
@@ -44,7 +44,9 @@ class Namespace:
     Several processes may have it open at once; in one process a transaction belongs to one thread at a time.
     """
 
-    def __init__(self, folder: Path, clock: Clock, *, looking: bool = False) -> None:
+    def __init__(
+        self, folder: Path, clock: Clock, *, looking: bool = False, cache_kib: int = CACHE_KIB
+    ) -> None:
         self.folder = folder
         self.clock = clock
         upgrades = {
@@ -54,7 +56,12 @@ class Namespace:
         }
         schema = script("namespace.sql") + "".join(upgrades.values())
         self._database = opened(
-            folder / _FILE, looking=looking, schema=schema, version=FORMAT, upgrades=upgrades
+            folder / _FILE,
+            looking=looking,
+            schema=schema,
+            version=FORMAT,
+            upgrades=upgrades,
+            cache_kib=cache_kib,
         )
 
     @classmethod
@@ -65,12 +72,13 @@ class Namespace:
         clock: Clock = _SYSTEM_CLOCK,
         create: bool = True,
         looking: bool = False,
+        cache_kib: int = CACHE_KIB,
     ) -> Self:
         """Open the namespace in `folder`, making it unless `create` is false.
 
-        Where it cannot be written, whoever is only `looking` can read it all the same. Raises `UserError` for
-        a folder that cannot be used or a newer format, `Transient` for a disk that is full or read-only now,
-        `Fatal` for a damaged file.
+        `cache_kib` is the memory for pages of the writing connection. Where it cannot be written, whoever is
+        only `looking` can read it all the same. Raises `UserError` for a folder that cannot be used or a
+        newer format, `Transient` for a disk that is full or read-only now, `Fatal` for a damaged file.
         """
         try:
             if folder.exists() and not folder.is_dir():
@@ -85,7 +93,7 @@ class Namespace:
                 f"nothing is stored in {folder} yet: send events or run a job first, or check `data` in "
                 "headrace.toml"
             )
-        return cls(folder, clock, looking=looking)
+        return cls(folder, clock, looking=looking, cache_kib=cache_kib)
 
     @property
     def hubs_folder(self) -> Path:

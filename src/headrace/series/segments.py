@@ -101,10 +101,10 @@ def write_segment(
 class SegmentFile:
     """An open segment; raises `Fatal` for a damaged one and FileNotFoundError for one that is gone."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, mapped: bool = True) -> None:
         self._path = path
         try:
-            self._file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=False)
+            self._file = pq.ParquetFile(path, memory_map=mapped, page_checksum_verification=False)
         except FileNotFoundError:
             raise
         except _DAMAGE as error:

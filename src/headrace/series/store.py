@@ -36,12 +36,16 @@ _Number = TypeVar("_Number", np.int64, np.float64)
 
 
 class Store:
-    """What the series output called `name` writes below `folder`; one thread uses it at a time."""
+    """What the series output called `name` writes below `folder`; one thread uses it at a time.
 
-    def __init__(self, namespace: Namespace, name: str, folder: Path) -> None:
+    Files are `mapped` into memory, which is faster where little of one is read and again and again; who reads
+    all of many, once, holds less otherwise.
+    """
+
+    def __init__(self, namespace: Namespace, name: str, folder: Path, *, mapped: bool = True) -> None:
         self.namespace, self.name = namespace, name
         self.catalogue = Catalogue(namespace, name)
-        self._folder = folder
+        self._folder, self._mapped = folder, mapped
         self._open: OrderedDict[Path, SegmentFile] = OrderedDict()
         self._indices: dict[str, tuple[int, Index]] = {}
         self._places: dict[str, Path] = {}
@@ -204,7 +208,7 @@ class Store:
     def _opened(self, path: Path) -> SegmentFile:
         file = self._open.get(path)
         if file is None:
-            file = self._open[path] = SegmentFile(path)
+            file = self._open[path] = SegmentFile(path, mapped=self._mapped)
             if len(self._open) > _OPEN_FILES:
                 self._open.popitem(last=False)[1].close()
         self._open.move_to_end(path)
