@@ -70,7 +70,8 @@ def run_job(job: Job, data: Path, folder: Path, prefix: Sequence[str]) -> dict[s
     points, counted_s = sum(file.points for file in done), (max(f.t8_us for f in done) - began_us) / 1e6
     # The least that a clock of so many ticks a second can tell.
     busy_s = max(took.cpu_s - idle.cpu_s, 0.01)
-    stored = [path for path in (project / "history").rglob("*") if path.is_file()]
+    endings = {".parquet", ".csv"}  # segments, or files of tags
+    stored = [path for path in (project / "history").rglob("*") if path.suffix in endings]
     return {
         "points": points,
         "run_s": counted_s * points / counted,
