@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from headrace.faults import crash_point
@@ -121,6 +122,7 @@ def _points_of(
     points = by_tag_and_time(
         concat([part.of(points) for _, points in store.blocks(tenant, segments, part.blocks)])
     )
+    pa.default_memory_pool().release_unused()  # what was read is copied, and the pool would keep its memory
     return points if keep_from_us == EVER_US[0] else Range(0, 1 << 32, keep_from_us).of(points)
 
 

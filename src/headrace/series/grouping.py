@@ -17,10 +17,10 @@ def by_tag_and_time(points: Points) -> Points:
     """Return points sorted by tag, then time; of those with the same tag and time only the last stays."""
     order = _by_code(points.codes)
     codes, times_us = points.codes[order], points.times_us[order]
-    backwards = _backwards(codes, times_us)
-    if backwards:
-        again = np.lexsort((times_us, codes))
-        order, codes, times_us = order[again], codes[again], times_us[again]
+    if _backwards(codes, times_us):
+        order = order[np.lexsort((times_us, codes))]
+        del codes, times_us  # before there are others: compaction sorts what just fits in memory
+        codes, times_us = points.codes[order], points.times_us[order]
     found = Points(codes, times_us, points.values[order])
     return without_repeated(found)
 

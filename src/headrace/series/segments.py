@@ -104,7 +104,9 @@ class SegmentFile:
     def __init__(self, path: Path, *, mapped: bool = True) -> None:
         self._path = path
         try:
-            self._file = pq.ParquetFile(path, memory_map=mapped, page_checksum_verification=False)
+            self._file = pq.ParquetFile(
+                path, memory_map=mapped, pre_buffer=False, page_checksum_verification=False
+            )
         except FileNotFoundError:
             raise
         except _DAMAGE as error:

@@ -6,6 +6,7 @@ killed tells something. ``apt-get install postgresql`` brings it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import secrets
@@ -90,7 +91,8 @@ class PostgresqlServer:
         """End the server with SIGKILL, and every process of it: nothing is flushed, and it must recover."""
         assert self._process is not None
         for child in _children(self._process.pid):
-            os.kill(child, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # a session may have ended by itself meanwhile
+                os.kill(child, signal.SIGKILL)
         self._end(signal.SIGKILL)
 
     def _end(self, number: int) -> None:
