@@ -36,7 +36,7 @@ kills-tags: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml hatch_build.py $(wildcard src/headrace/*/*.c src/headrace/*/*/*.c)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[all]' \
 		'hypothesis>=6.150' 'mypy>=2.1' 'pytest>=9' 'pytest-xdist>=3.8' 'ruff>=0.16'

@@ -7,7 +7,7 @@ import pytest
 from tests.tidy.source import imports, modules, needing_optional_libraries
 
 STEPS = [
-    {"errors", "limits", "names", "clock", "faults", "redaction"},
+    {"errors", "limits", "names", "clock", "faults", "native", "redaction"},
     {"events"},
     {"local", "http", "sql"},
     {"models"},

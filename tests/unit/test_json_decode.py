@@ -18,6 +18,7 @@ from headrace.events.formats import json_decode, json_exact
 from headrace.events.formats.decoded import Decoded
 from headrace.events.formats.json import JsonDecoder, encode_rows, rows
 from headrace.limits import MAX_EVENT_BYTES, MAX_EVENT_KEYS
+from tests.json_readers import FAST, READERS, only_reader
 
 ABSTRACTS = Path(__file__).parents[3] / "shared" / "data" / "arxiv_public.parquet"
 
@@ -221,12 +222,11 @@ def test_a_hostile_body_is_refused_with_a_reason_and_harms_no_neighbour(body: by
     assert reason(body).startswith(HOSTILE[body])
 
 
-@pytest.mark.parametrize("reader", ["polars", "structs", "exact"])
+@pytest.mark.parametrize("reader", READERS)
 def test_every_reader_refuses_the_same_bodies_for_the_same_reasons(reader: str) -> None:
     good = [f'{{"a":{n}}}'.encode() for n in range(50)]
-    typed, structs = {"polars": (1, 1), "structs": (10**9, 1), "exact": (10**9, 10**9)}[reader]
     bodies = [body for body in HOSTILE if len(body) < MAX_EVENT_BYTES]
-    with mock.patch.multiple(json_decode, _TYPED_LINES=typed, _STRUCT_LINES=structs):
+    with only_reader(reader):
         decoder = JsonDecoder()
         decoder.decode(good)
         for body in bodies:
@@ -331,14 +331,16 @@ def test_a_batch_with_a_new_schema_is_not_read_line_by_line() -> None:
     assert sum(read) < 100
 
 
-def test_a_record_now_and_then_does_not_keep_flat_events_from_the_typed_reader() -> None:
-    flat = [b'{"a":%d}' % n for n in range(2000)]
-    decoder = JsonDecoder()
-    decoder.decode([b'{"a":1,"r":{}}'] * 2000)
-    decoder.decode(flat)
-    with mock.patch.object(json_decode, "read_structs") as structs:
-        assert decoder.decode(flat).batch.height == 2000
-    structs.assert_not_called()
+@pytest.mark.parametrize("reader", FAST)
+def test_types_that_change_are_no_work_for_the_exact_reader(reader: str) -> None:
+    texts = ["1", "1.5", '"x"', "true", "null"] + ["{}", "[1]"] * (reader == "compiled")
+    mixed = [f'{{"a":{texts[n % len(texts)]}}}'.encode() for n in range(2000)]
+    with only_reader(reader):
+        decoder = JsonDecoder()
+        decoder.decode(mixed)
+        with mock.patch.object(json_decode, "read_exact", wraps=json_exact.read_exact) as exact:
+            assert decoder.decode(mixed).batch.height == 2000
+        assert list(exact.call_args.args[0]) == []
 
 
 def test_an_event_with_too_many_keys_is_refused() -> None:

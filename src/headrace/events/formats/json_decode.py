@@ -1,8 +1,8 @@
-"""JSON bodies to batches: fast readers by a learned schema, the exact reader for what they leave."""
+"""JSON bodies to batches: a fast reader by a learned schema, the exact reader for what it leaves."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -10,17 +10,19 @@ import polars as pl
 
 from headrace.events.formats.decoded import Decoded, Reject
 from headrace.events.formats.json_bodies import Objects, lines_of, unpack
+from headrace.events.formats.json_compiled import COMPILED, read_compiled
 from headrace.events.formats.json_exact import LINE, key_order, read_exact
 from headrace.events.formats.json_lines import Lines, LineTexts, Positions
-from headrace.events.formats.json_readers import read_structs, read_typed
+from headrace.events.formats.json_reading import Reading
 from headrace.events.formats.json_schema import Schema
+from headrace.events.formats.json_structs import read_structs
 from headrace.events.formats.json_table import assemble, batch_of
 
-#: Below so many lines the exact reader is done before structs are.
-_STRUCT_LINES: Final = 24
+#: The fast reader: results are those of the exact one.
+_read_fast: Final[Callable[[Lines, Schema], Reading | None]] = read_compiled if COMPILED else read_structs
 
-#: Below so many lines the threads of Polars cost more than they save.
-_TYPED_LINES: Final = 1_000
+#: Below so many lines the exact reader is done before it.
+_FAST_LINES: Final = 24
 
 #: Lines read exactly to learn a first schema.
 _SAMPLE_LINES: Final = 32
@@ -41,8 +43,8 @@ class JsonDecoder:
         newlines with none inside them. Columns are those with a value, by where they first have one. Raises
         DataError when the rows have so many different keys that a batch could not hold them.
         """
-        objects, frames, refused = self._read_at_once(bodies, joined)
-        left = self._read_fast(objects, frames, refused)
+        objects, frames = self._read_at_once(bodies, joined)
+        left = self._read_learning(objects, frames)
         cells, reasons = read_exact((number, objects.texts[number]) for number in left)
         rejects = dict(objects.rejects)
         for number, reason in reasons.items():
@@ -55,40 +57,36 @@ class JsonDecoder:
 
     def _read_at_once(
         self, bodies: Sequence[bytes], joined: bytes | None
-    ) -> tuple[Objects, list[pl.DataFrame], bool]:
-        """Return the objects in bodies, the rows of those read, and whether the typed reader refused them.
+    ) -> tuple[Objects, list[pl.DataFrame]]:
+        """Return the objects in bodies, and the rows of those read.
 
-        It sees bodies of which little is known: those of most sources are an object on a line each. It
-        refuses what is no object, and makes no row of a blank line: as many rows as lines prove that.
+        Those of most sources are an object on a line each, and then nothing looks at them before they are
+        read; the few lines left must look like objects too.
         """
-        lines = None
-        if self._one_a_line and self._schema.typed and len(bodies) >= _TYPED_LINES:
+        if self._one_a_line and self._schema.names and len(bodies) >= _FAST_LINES:
             lines = lines_of(bodies, joined)
-        reading = read_typed(lines, self._schema) if lines else None
-        if lines and reading:
-            return Objects.on_lines(lines, reading.left), [reading.frame], False
+            reading = _read_fast(lines, self._schema) if lines else None
+            if lines and reading and (not len(reading.left) or lines.only(reading.left).look_like_objects()):
+                return Objects.on_lines(lines, reading.left), [reading.frame]
         objects = unpack(bodies, joined)
         self._one_a_line = isinstance(objects.texts, LineTexts)
-        return objects, [], lines is not None and self._one_a_line
+        return objects, []
 
-    def _read_fast(self, objects: Objects, frames: list[pl.DataFrame], refused: bool) -> list[int]:
-        """Add the rows that the fast readers answer for; return the numbers of the objects left."""
+    def _read_learning(self, objects: Objects, frames: list[pl.DataFrame]) -> list[int]:
+        """Add the rows that the fast reader answers for; return the numbers of the objects left.
+
+        It is asked with what earlier batches taught, unless it was, then with what the lines left teach.
+        """
         lines, numbers = objects.lines, objects.numbers
-        for again in (False, True):  # with what earlier batches taught, then with what the lines left teach
-            if lines.count < _STRUCT_LINES:
+        for again in (True,) if frames else (False, True):
+            if lines.count < _FAST_LINES:
                 break
             if again:
                 self._learn_from_sample(lines)
-            schema = self._schema
-            readers = (
-                (read_typed, _TYPED_LINES, bool(schema.typed) and (again or not refused)),
-                (read_structs, _STRUCT_LINES, bool(schema.names)),
-            )
-            for read, least, ready in readers:
-                reading = read(lines, schema) if ready and lines.count >= least else None
-                if reading is not None:
-                    frames.append(_numbered(reading.frame, numbers))
-                    lines, numbers = lines.only(reading.left), numbers[reading.left]
+            reading = _read_fast(lines, self._schema) if self._schema.names else None
+            if reading is not None:
+                frames.append(_numbered(reading.frame, numbers))
+                lines, numbers = lines.only(reading.left), numbers[reading.left]
         return sorted([*numbers.tolist(), *objects.loose])
 
     def _learn_from_sample(self, lines: Lines) -> None:
@@ -97,7 +95,7 @@ class JsonDecoder:
         self._learn(assemble([cells.frame()]), cells.nulls)
 
     def _learn(self, frame: pl.DataFrame, nulls: Iterable[str]) -> None:
-        if frame.height >= _STRUCT_LINES:  # smaller batches do not need a schema
+        if frame.height >= _FAST_LINES:  # smaller batches do not need a schema
             self._schema = self._schema.learn(frame, nulls)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, overload
@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.events.formats.json_bits import Bits, bits_of, odd_up_to
 from headrace.limits import MAX_EVENT_BYTES, MAX_JSON_DEPTH
 
 Positions = NDArray[np.int64]
@@ -75,16 +74,6 @@ class Lines:
         ends: Positions = np.cumsum(self.lengths + 1) - 1
         return ends
 
-    @cached_property
-    def escapes(self) -> bool:
-        """Whether anything is written with a backslash."""
-        return b"\\" in self.joined
-
-    @cached_property
-    def escaped(self) -> Positions:
-        """The positions of escaped quotes."""
-        return escaped_quotes(self.buffer) if self.escapes else np.empty(0, np.int64)
-
     @property
     def starts(self) -> Positions:
         """The position of the first byte of each line."""
@@ -146,30 +135,6 @@ class Lines:
         suspects = np.flatnonzero(self.per_line(opening) > MAX_JSON_DEPTH)
         return [int(line) for line in suspects if nesting(self.text(line)) > MAX_JSON_DEPTH]
 
-    def outside_strings(self, byte: int) -> Iterator[tuple[int, Bits]]:
-        """Yield, piece by piece, its position and which bytes of it are `byte` and in no string.
-
-        The lines must be JSON: then a byte is in a string if an odd number of unescaped quotes precede it in
-        its line, and no newline is, so that each piece, being whole lines, can be looked at on its own.
-        """
-        for begin, end in self._pieces():
-            chunk = self.buffer[begin:end]
-            quotes = chunk == _QUOTE
-            first, last = np.searchsorted(self.escaped, (begin, end))
-            quotes[self.escaped[first:last] - begin] = False
-            yield begin, bits_of(chunk == byte) & ~odd_up_to(bits_of(quotes))
-
-    def _pieces(self) -> Iterator[tuple[int, int]]:
-        """Yield the bounds of pieces of about CHUNK_BYTES, each made of whole lines."""
-        begin, size = 0, len(self.joined)
-        while begin < size:
-            end = size
-            if size - begin > CHUNK_BYTES:
-                end = self.joined.rfind(b"\n", begin, begin + CHUNK_BYTES) + 1
-                end = end or self.joined.find(b"\n", begin + CHUNK_BYTES) + 1 or size
-            yield begin, end
-            begin = end
-
 
 class LineTexts(Sequence[bytes]):
     """The lines as texts, cut out of the whole one at a time: most are never asked for."""
@@ -199,23 +164,10 @@ def positions(buffer: Bytes, byte: int, fold: int = 0) -> Positions:
     return np.concatenate(found) if found else np.empty(0, np.int64)
 
 
-def after_backslash(buffer: Bytes, *letters: int, fold: int = 0) -> Positions:
-    """Return where `letters` begin behind a backslash; the bits in `fold` are set before comparing."""
-    found = []
-    for begin in range(0, buffer.size, CHUNK_BYTES):
-        chunk = buffer[begin : begin + CHUNK_BYTES + len(letters)]
-        size = max(chunk.size - len(letters), 0)
-        mask = chunk[:size] == _BACKSLASH
-        for place, letter in enumerate(letters, 1):
-            following = chunk[place : place + size]
-            mask &= (following | fold if fold else following) == letter
-        found.append(np.flatnonzero(mask) + begin + 1)
-    return np.concatenate(found) if found else np.empty(0, np.int64)
-
-
 def escaped_quotes(buffer: Bytes) -> Positions:
     """Return the positions of quotes that a backslash escapes, itself not escaped."""
-    quotes = after_backslash(buffer, _QUOTE)
+    quotes = positions(buffer, _QUOTE)
+    quotes = quotes[buffer.take(quotes - 1, mode="clip") == _BACKSLASH]
     odd = np.ones(len(quotes), np.bool_)
     todo, at = np.arange(len(quotes)), quotes - 1
     for _ in range(_SHORT_RUN):
