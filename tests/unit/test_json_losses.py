@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from headrace.events.batch import ORIGIN, Batch
-from headrace.events.formats import json_decode
+from headrace.events.formats import json_compiled, json_decode, json_exact
 from headrace.events.formats.decoded import Decoded
 from headrace.events.formats.json import JsonDecoder
 from headrace.events.formats.json_lines import Lines, escaped_quotes, nesting
@@ -256,3 +256,27 @@ def test_a_quote_is_escaped_by_an_odd_number_of_backslashes(run: int) -> None:
 def test_nesting_is_counted_without_recursion_and_outside_strings() -> None:
     assert nesting(b"[" * 100_000) == 100_000
     assert nesting(b'{"a":[[]],"b":"[[[[[","c\\"[[":{}}') == 3
+
+
+@pytest.mark.parametrize("times", range(1, 6))
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_a_number_that_is_nothing_in_64_bits_is_not_read_as_nothing(times: int, sign: str) -> None:
+    digits = f"{sign}{times * 2**64}"
+    odd = [f'{{"i":1,"f":{digits}{end}}}'.encode() for end in (".0", "e0", ".000e-3", "0.0")]
+    decoded = decoded_beside(PLAIN, b'{"i":%s}' % digits.encode(), *odd)
+    assert [reject.reason for reject in decoded.rejects] == ["number out of bigint range in 'i'"]
+    for origin, body in enumerate(odd, 8):
+        assert row(decoded.batch, origin) == {"bigint:i": 1, "float:f": json.loads(body)["f"]}
+
+
+def test_bad_lines_take_no_place_from_the_columns_of_good_ones() -> None:
+    names = [f"k{number}" for number in range(30)]
+    plain = [json.dumps(dict.fromkeys(names, 1)).encode()] * 1_000
+    bad = b"{" + b",".join(b'"%s":"x"' % name.encode() for name in names) + b",}"
+    changed = [json.dumps({"k0": True}).encode()]
+    limit = {"MAX_BATCH_CELLS": 61_000}
+    with mock.patch.multiple(json_compiled, **limit), mock.patch.multiple(json_exact, **limit):
+        decoded = decoded_beside(plain, bad, *changed)
+    assert [reject.origin for reject in decoded.rejects] == [7]
+    assert row(decoded.batch, 8) == {"bit:k0": True}
+    assert decoded.batch.height == 1_001

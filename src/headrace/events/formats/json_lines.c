@@ -79,14 +79,14 @@ struct column {
     struct plane planes[KINDS];
 };
 
-enum { OK, OUT_OF_MEMORY, TOO_MANY_CELLS };
+enum { OK, OUT_OF_MEMORY };
 
 struct json_lines {
-    int64_t rows, lines, left_count, columns_used;
+    int64_t rows, lines, left_count;
     int64_t *left; /* the numbers of the lines that are not rows */
     int32_t status;
 
-    int64_t capacity, max_cells;
+    int64_t capacity, max_cells, planes_count;
     int32_t max_depth, columns_count;
     char *names; /* one behind the other */
     struct column *columns;
@@ -96,7 +96,8 @@ struct json_lines {
     enum kind *touched_kinds;
     int32_t touched_count;
     int64_t left_size;
-    locale_t plain; /* where the point of a number is a point */
+    uint8_t *closing; /* what ends each record and array that is open */
+    locale_t plain;   /* where the point of a number is a point */
 };
 
 /* ---- Bytes ---- */
@@ -211,22 +212,19 @@ static size_t values_size(enum kind kind, int64_t rows) {
     return (size_t)rows * (is_text(kind) ? sizeof(struct view) : 8);
 }
 
-/* Return the plane of a column for a value of the row in hand, NULL if there is no room. */
+/* Return the plane of a column for a value of the row in hand, NULL if there is no room: its line is left. */
 static struct plane *plane_for(struct json_lines *self, struct column *column, enum kind kind) {
     struct plane *plane = &column->planes[kind];
     if (!plane->values) {
-        if ((self->columns_used + 1) * self->capacity > self->max_cells) {
-            self->status = TOO_MANY_CELLS;
-            return NULL;
-        }
+        if ((self->planes_count + 1) * self->capacity > self->max_cells) return NULL;
         /* A row without a value holds zeros, so that whoever looks at all rows sees a text of no bytes. */
         plane->values = calloc(values_size(kind, self->capacity), 1);
-        plane->valid = calloc((size_t)(self->capacity + 7) / 8, 1);
+        plane->valid = calloc(values_size(BIT, self->capacity), 1);
         if (!plane->values || !plane->valid) {
             self->status = OUT_OF_MEMORY;
             return NULL;
         }
-        self->columns_used++;
+        self->planes_count++;
     }
     self->touched[self->touched_count] = plane;
     self->touched_kinds[self->touched_count++] = kind;
@@ -237,8 +235,9 @@ static struct plane *plane_for(struct json_lines *self, struct column *column, e
 /* Return `size` bytes behind what a heap holds, NULL if there is no room. */
 static uint8_t *heap_room(struct json_lines *self, struct plane *plane, size_t size) {
     if (plane->heap_size - plane->heap_used <= size) {
-        size_t wanted = (plane->heap_size + size) * 2 + 4096;
-        uint8_t *grown = wanted > INT32_MAX ? NULL : realloc(plane->heap, wanted);
+        size_t needed = plane->heap_used + size + 1, wanted = needed * 2 + 4096;
+        if (wanted > INT32_MAX) wanted = INT32_MAX; /* offsets have 31 bits */
+        uint8_t *grown = needed > wanted ? NULL : realloc(plane->heap, wanted);
         if (!grown) {
             self->status = OUT_OF_MEMORY;
             return NULL;
@@ -321,17 +320,21 @@ struct number {
     bool negative, whole;
 };
 
+/* Add a digit; those of leading zeros do not count. The number may wrap, and then the count is too high. */
+static inline void add_digit(struct number *found, uint8_t byte) {
+    found->digits = found->digits * 10 + (uint8_t)(byte - '0');
+    found->count += found->digits > 0 || found->count > 0;
+}
+
 static text scan_number(text at, text end, struct number *found) {
     *found = (struct number){.whole = true};
     if (at < end && *at == '-') found->negative = true, at++;
     if (at == end || !is_digit(*at)) return NULL;
     if (*at == '0' && at + 1 < end && is_digit(at[1])) return NULL;
-    for (; at < end && is_digit(*at); at++, found->count += found->digits > 0)
-        found->digits = found->digits * 10 + (*at - '0');
+    for (; at < end && is_digit(*at); at++) add_digit(found, *at);
     if (at < end && *at == '.') {
         text point = at++;
-        for (; at < end && is_digit(*at); at++, found->count += found->digits > 0)
-            found->digits = found->digits * 10 + (*at - '0');
+        for (; at < end && is_digit(*at); at++) add_digit(found, *at);
         if (at == point + 1) return NULL;
         found->power = (int32_t)(point + 1 - at);
         found->whole = false;
@@ -424,14 +427,14 @@ static text behind_key(text at, text end) {
 }
 
 /* Return the byte behind a record or array, which may nest as deep as an event may: it is in one itself. */
-static text behind_nested(text at, text end, int32_t max_depth) {
-    uint8_t closing[max_depth];
+static text behind_nested(struct json_lines *self, text at, text end) {
+    uint8_t *closing = self->closing;
     int32_t depth = 0;
     for (;;) {
         /* Here a value begins. */
         if (at == end) return NULL;
         if (*at == '{' || *at == '[') {
-            if (depth + 1 >= max_depth) return NULL;
+            if (depth + 1 >= self->max_depth) return NULL;
             closing[depth++] = *at == '{' ? '}' : ']';
             at = behind_space(at + 1, end);
             if (at == end) return NULL;
@@ -456,7 +459,7 @@ static text behind_nested(text at, text end, int32_t max_depth) {
 }
 
 static text read_nested(struct json_lines *self, struct column *column, text at, text end) {
-    text behind = behind_nested(at, end, self->max_depth);
+    text behind = behind_nested(self, at, end);
     if (!behind) return NULL;
     return put_text(self, column, *at == '{' ? RECORD : ARRAY, at, (size_t)(behind - at)) ? behind : NULL;
 }
@@ -589,12 +592,15 @@ void json_lines_free(struct json_lines *self) {
     free(self->touched);
     free(self->touched_kinds);
     free(self->left);
+    free(self->closing);
     free(self);
 }
 
 /*
- * Read `size` bytes, which are `count` lines parted by newlines. The names of the columns stand one behind the
- * other in `names`, parted by newlines. NULL where memory is short. The caller frees what is returned.
+ * Read `size` bytes, which are `count` lines parted by newlines, with a byte behind them that is no part of a
+ * number. The names of the columns, at least one, stand in `names`, each before a newline; none has a quote, a
+ * backslash or a control byte. Where planes would have more than `max_cells` rows in all, lines that need
+ * another one are left. NULL where memory is short. The caller frees what is returned.
  */
 struct json_lines *json_lines_read(text lines, size_t size, int64_t count, const char *names, int32_t columns,
                                    int32_t max_depth, int64_t max_cells) {
@@ -612,8 +618,10 @@ struct json_lines *json_lines_read(text lines, size_t size, int64_t count, const
     self->mask = slots - 1;
     self->touched = calloc((size_t)columns, sizeof *self->touched);
     self->touched_kinds = calloc((size_t)columns, sizeof *self->touched_kinds);
+    self->closing = calloc((size_t)max_depth, 1);
     self->plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-    if (!self->names || !self->columns || !self->slots || !self->touched || !self->touched_kinds || !self->plain) {
+    bool whole = self->names && self->columns && self->slots && self->touched && self->touched_kinds;
+    if (!whole || !self->closing || !self->plain) {
         json_lines_free(self);
         return NULL;
     }
@@ -647,7 +655,7 @@ static void release_array(struct ArrowArray *array) {
         if (array->children[i]->release) array->children[i]->release(array->children[i]);
         free(array->children[i]);
     }
-    for (int64_t i = 0; array->n_children == 0 && i < array->n_buffers; i++) free((void *)array->buffers[i]);
+    for (int64_t i = 0; i < array->n_buffers; i++) free((void *)array->buffers[i]);
     free(array->children);
     free(array->buffers);
     array->release = NULL;
@@ -677,7 +685,7 @@ static bool move_plane(struct json_lines *self, struct column *column, enum kind
     buffers[1] = plane->values;
     if (is_text(kind)) {
         *heap_size = (int64_t)plane->heap_used;
-        uint8_t *shrunk = plane->heap ? realloc(plane->heap, plane->heap_used + 1) : malloc(1);
+        uint8_t *shrunk = realloc(plane->heap, plane->heap_used + 1);
         buffers[2] = shrunk ? shrunk : plane->heap;
         buffers[3] = heap_size;
         array->n_buffers = 4;
@@ -690,20 +698,22 @@ static bool move_plane(struct json_lines *self, struct column *column, enum kind
 
 /* Move the planes that hold a value into a struct of them; return their number, -1 where memory is short. */
 int64_t json_lines_move(struct json_lines *self, struct ArrowSchema *schema, struct ArrowArray *array) {
-    int64_t room = self->columns_used + 1;
+    int64_t room = self->planes_count + 1;
     *schema = (struct ArrowSchema){.format = "+s", .name = "", .release = release_schema};
-    *array = (struct ArrowArray){.length = self->rows, .n_buffers = 1, .release = release_array};
+    *array = (struct ArrowArray){.length = self->rows, .release = release_array};
     schema->children = calloc((size_t)room, sizeof *schema->children);
     array->children = calloc((size_t)room, sizeof *array->children);
     array->buffers = calloc(1, sizeof *array->buffers);
     bool moved = schema->children && array->children && array->buffers;
+    array->n_buffers = array->buffers ? 1 : 0; /* no row of the struct is NULL, so it is not filled */
     for (int32_t i = 0; moved && i < self->columns_count; i++)
         for (int kind = 0; moved && kind < KINDS; kind++) {
             if (!self->columns[i].planes[kind].count) continue;
             int64_t at = array->n_children;
             schema->children[at] = calloc(1, sizeof **schema->children);
             array->children[at] = calloc(1, sizeof **array->children);
-            schema->n_children = array->n_children = at + 1;
+            schema->n_children += schema->children[at] != NULL;
+            array->n_children += array->children[at] != NULL;
             moved = schema->children[at] && array->children[at] &&
                     move_plane(self, &self->columns[i], (enum kind)kind, schema->children[at], array->children[at]);
         }

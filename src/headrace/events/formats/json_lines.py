@@ -9,20 +9,14 @@ from typing import Final, overload
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from headrace.events.formats.byte_positions import Bytes, Positions, positions
 from headrace.limits import MAX_EVENT_BYTES, MAX_JSON_DEPTH
-
-Positions = NDArray[np.int64]
-Bytes = NDArray[np.uint8]
 
 _NEWLINE, _QUOTE, _BACKSLASH, _OPEN, _CLOSE = b'\n"\\{}'
 
 #: `[` and `{` differ in one bit, and so do `]` and `}`: with it set, both read as the brace.
 _BRACE_BIT: Final = 0x20
-
-#: Bytes looked at in one go: their masks stay in the processor's cache.
-CHUNK_BYTES: Final = 256 * 1024
 
 #: Backslashes before a quote that are counted one by one; longer runs are rare or hostile.
 _SHORT_RUN: Final = 6
@@ -153,15 +147,6 @@ class LineTexts(Sequence[bytes]):
         if isinstance(index, slice):
             return [self._lines.text(line) for line in range(len(self))[index]]
         return self._lines.text(range(len(self))[index])
-
-
-def positions(buffer: Bytes, byte: int, fold: int = 0) -> Positions:
-    """Return where a byte occurs; the bits in `fold` are set before it is compared."""
-    found = []
-    for begin in range(0, buffer.size, CHUNK_BYTES):
-        chunk = buffer[begin : begin + CHUNK_BYTES]
-        found.append(np.flatnonzero((chunk | fold if fold else chunk) == byte) + begin)
-    return np.concatenate(found) if found else np.empty(0, np.int64)
 
 
 def escaped_quotes(buffer: Bytes) -> Positions:
