@@ -1,5 +1,5 @@
 """The command line: one file per verb, loaded only when it is called."""
 
-from headrace.cli.main import main
+from headrace.cli.main import command, main
 
-__all__ = ["main"]
+__all__ = ["command", "main"]

@@ -14,9 +14,9 @@ import numpy as np
 from headrace.connect.file_bytes import FileBytes
 from headrace.connect.file_lines import LineFile, Piece
 from headrace.errors import UserError
+from headrace.events.formats.byte_positions import Positions
 from headrace.events.formats.csv_records import record_ends
 from headrace.events.formats.decoders import Format
-from headrace.events.formats.json_lines import Positions
 from headrace.limits import MAX_CSV_HEADER_BYTES, MAX_EVENT_BYTES
 
 _QUOTE: Final = b'"'

@@ -13,9 +13,9 @@ from typing import Final, overload
 import numpy as np
 
 from headrace.connect.file_bytes import FileBytes
+from headrace.events.formats.byte_positions import Positions, positions
 from headrace.events.formats.decoded import Decoded
 from headrace.events.formats.decoders import Format
-from headrace.events.formats.json_lines import Positions, positions
 from headrace.limits import MAX_EVENT_BYTES
 
 _NEWLINE: Final = b"\n"

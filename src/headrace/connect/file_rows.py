@@ -12,8 +12,8 @@ import numpy as np
 from headrace.connect.file_bytes import PlainBytes, Unfinished
 from headrace.connect.file_lines import Piece
 from headrace.errors import UserError
+from headrace.events.formats.byte_positions import Positions
 from headrace.events.formats.decoders import Format
-from headrace.events.formats.json_lines import Positions
 from headrace.events.formats.rows_file import RowsFile
 
 #: How long a row is taken to be before any was read.

@@ -17,9 +17,10 @@ import polars as pl
 from headrace.engine.expressions import RowError, evaluate_as
 from headrace.engine.row_error import located
 from headrace.events.batch import TIME, Batch, ValueType
+from headrace.events.formats.byte_positions import Positions
 from headrace.events.formats.json import JsonDecoder
 from headrace.events.formats.json_exact import read_object
-from headrace.events.formats.json_lines import BadEvent, Positions
+from headrace.events.formats.json_lines import BadEvent
 from headrace.sql.plan import SOURCE_TIME, Apply, qualified
 
 _ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw])

@@ -13,6 +13,7 @@ import polars as pl
 
 from headrace.errors import DataError
 from headrace.events.batch import ORIGIN, POLARS_FAULTS, Batch, Column, ValueType, concat
+from headrace.events.formats.byte_positions import Positions
 from headrace.events.formats.csv_records import (
     BOM,
     check_delimiter,
@@ -24,7 +25,7 @@ from headrace.events.formats.csv_records import (
 )
 from headrace.events.formats.decoded import Decoded, Reject
 from headrace.events.formats.json_exact import check_size
-from headrace.events.formats.json_lines import BadEvent, Lines, LineTexts, Positions
+from headrace.events.formats.json_lines import BadEvent, Lines, LineTexts
 from headrace.limits import MAX_EVENT_BYTES, MAX_EVENT_KEYS
 
 #: Below so many records the exact reader is done before Polars is.

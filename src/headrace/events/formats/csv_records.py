@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.errors import DataError, UserError
-from headrace.events.formats.json_lines import BadEvent, Lines, Positions, positions
+from headrace.events.formats.byte_positions import Positions, positions
+from headrace.events.formats.json_lines import BadEvent, Lines
 
 #: What may stand between the fields of a record.
 Delimiter = Literal[",", ";", "\t", "|", " "]

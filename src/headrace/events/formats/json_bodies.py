@@ -9,8 +9,9 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from headrace.events.formats.byte_positions import Positions
 from headrace.events.formats.json_exact import not_json, not_utf8
-from headrace.events.formats.json_lines import BadEvent, Lines, LineTexts, Positions, bracket_levels, nesting
+from headrace.events.formats.json_lines import BadEvent, Lines, LineTexts, bracket_levels, nesting
 from headrace.limits import MAX_EVENT_BYTES, MAX_JSON_DEPTH
 
 _WHITESPACE: Final = b" \t\r\n"

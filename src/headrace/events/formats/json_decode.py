@@ -8,11 +8,12 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from headrace.events.formats.byte_positions import Positions
 from headrace.events.formats.decoded import Decoded, Reject
 from headrace.events.formats.json_bodies import Objects, lines_of, unpack
 from headrace.events.formats.json_compiled import COMPILED, read_compiled
 from headrace.events.formats.json_exact import LINE, key_order, read_exact
-from headrace.events.formats.json_lines import Lines, LineTexts, Positions
+from headrace.events.formats.json_lines import Lines, LineTexts
 from headrace.events.formats.json_reading import Reading
 from headrace.events.formats.json_schema import Schema
 from headrace.events.formats.json_structs import read_structs

@@ -12,8 +12,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from headrace.events.batch import DTYPES, Column, ValueType
+from headrace.events.formats.byte_positions import Positions
 from headrace.events.formats.json_exact import typed
-from headrace.events.formats.json_lines import BadEvent, Lines, Positions
+from headrace.events.formats.json_lines import BadEvent, Lines
 from headrace.events.formats.json_values import PLAIN_TYPES
 
 _NESTED: Final = {ValueType.RECORD: b"{"[0], ValueType.ARRAY: b"["[0]}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from headrace.events.formats.json_lines import Positions
+from headrace.events.formats.byte_positions import Positions
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from headrace.events.formats.byte_positions import Positions
 from headrace.events.formats.json_exact import LINE, keys_at_most
 from headrace.events.formats.json_fields import Field, read_field
-from headrace.events.formats.json_lines import Lines, Positions
+from headrace.events.formats.json_lines import Lines
 from headrace.events.formats.json_reading import Reading
 from headrace.events.formats.json_schema import Schema
 

@@ -12,8 +12,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from headrace.events.batch import ORIGIN, Batch, Column, ValueType
+from headrace.events.formats.byte_positions import Positions
 from headrace.events.formats.json_exact import LINE, check_size, name_and_plane
-from headrace.events.formats.json_lines import Positions
 
 _PLANE_ORDER: Final = list(ValueType)
 _NONE: Final = np.empty(0, np.int64)
