@@ -26,3 +26,8 @@ def library(source: Path) -> ctypes.CDLL | None:
         return ctypes.CDLL(str(library_path(source)))
     except OSError:
         return None
+
+
+def not_compiled() -> list[Path]:
+    """Return the C files of the package that no library here works for."""
+    return [source for source in sorted(Path(__file__).parent.rglob("*.c")) if library(source) is None]

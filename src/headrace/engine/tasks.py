@@ -163,7 +163,9 @@ class Tasks:
             for task in self.owned[turn:] + self.owned[:turn]
             if task.suspects is None and task.place not in skipped
         ]
-        while asked:
+        # A rest is not worth another poll: a source that reads ahead has what the next one will ask for.
+        few, little = max_events * (1 - _MOST), max_bytes * (1 - _MOST)
+        while asked and max_events > few and max_bytes > little:
             asked, found = self._shares(asked, max_events, max_bytes)
             polls += found
             max_events -= sum(poll.events for poll in found)

@@ -23,6 +23,7 @@ from headrace.errors import PASSING, UserError
 from headrace.local.database import MINIMUM_SQLITE
 from headrace.local.read_only import connect_read_only
 from headrace.local.sqlite_errors import may_write
+from headrace.native import not_compiled
 
 Verdict = Literal["ok", "warn", "fail"]
 
@@ -85,6 +86,7 @@ def diagnose(folder: Path, clock: Clock) -> list[Finding]:
         *_stored(folder),
         Finding("Python", "ok", f"{platform.python_version()}, {platform.system()} {platform.machine()}"),
         _libraries(),
+        compiled_code(not_compiled()),
         _cores(),
     ]
 
@@ -293,6 +295,17 @@ def _version(name: str) -> str:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return "not installed"
+
+
+def compiled_code(missing: Sequence[Path]) -> Finding:
+    """Judge an installation by the C files that it has no library of."""
+    if not missing:
+        return Finding("compiled code", "ok", "there")
+    advice = (
+        "results are the same, and JSON is read at a quarter of the speed: "
+        "install a C compiler (gcc or clang), then `pip install --force-reinstall --no-cache-dir headrace`"
+    )
+    return Finding("compiled code", "warn", f"no {', '.join(source.stem for source in missing)}", advice)
 
 
 def _cores() -> Finding:

@@ -15,8 +15,9 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
+from headrace.events.formats.byte_positions import Positions
 from headrace.events.formats.json_exact import LINE
-from headrace.events.formats.json_lines import Lines, Positions
+from headrace.events.formats.json_lines import Lines
 from headrace.events.formats.json_reading import Reading
 from headrace.events.formats.json_schema import Schema
 from headrace.limits import MAX_BATCH_CELLS, MAX_JSON_DEPTH
