@@ -23,7 +23,10 @@ class CompileHook(BuildHookInterface):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile what has not been for this machine, and drop what was compiled from an older source."""
         package = Path(self.root, "src", "headrace")
-        for library in compiled_libraries(package):
+        libraries = compiled_libraries(package)
+        if version == "editable":  # what is installed is the folder, and they stand in it
+            return
+        for library in libraries:
             build_data["pure_python"] = False
             platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
             build_data["tag"] = f"py3-none-{platform}"

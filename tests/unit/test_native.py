@@ -121,7 +121,7 @@ def test_installations_at_once_do_not_break_each_other(build: dict[str, Any], so
 
 
 @needs_compiler
-def test_a_wheel_with_libraries_is_for_this_platform_and_one_without_for_any(
+def test_a_wheel_with_libraries_is_for_this_platform_and_one_without_or_of_a_folder_for_any(
     build: dict[str, Any], tmp_path: Path
 ) -> None:
     source = tmp_path / "src" / "headrace" / "answer.c"
@@ -132,8 +132,11 @@ def test_a_wheel_with_libraries_is_for_this_platform_and_one_without_for_any(
     hook.initialize("standard", data)
     assert data == {"force_include": {}}
     source.write_text("int answer(void) { return 1; }\n")
-    hook.initialize("standard", data)
+    hook.initialize("editable", data)
     library = native.library_path(source)
+    assert library.exists()
+    assert data == {"force_include": {}}
+    hook.initialize("standard", data)
     assert data["force_include"] == {str(library): f"headrace/{library.name}"}
     assert data["tag"].startswith("py3-none-")
     assert data["pure_python"] is False

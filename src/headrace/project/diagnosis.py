@@ -302,8 +302,8 @@ def compiled_code(missing: Sequence[Path]) -> Finding:
     if not missing:
         return Finding("compiled code", "ok", "there")
     advice = (
-        "results are the same, and JSON is read at a quarter of the speed: "
-        "install a C compiler (gcc or clang), then `pip install --force-reinstall --no-cache-dir headrace`"
+        "results are the same, but slower to come: install a C compiler, "
+        "then `pip install --force-reinstall --no-cache-dir headrace`"
     )
     return Finding("compiled code", "warn", f"no {', '.join(source.stem for source in missing)}", advice)
 
