@@ -80,7 +80,7 @@ class _Moved:
 
 
 def read_compiled(lines: Lines, schema: Schema) -> Reading | None:
-    """Return the rows of lines whose keys are in `schema`, which has some; None if lines are not `lines.count`.
+    """Return the rows of lines whose keys are in `schema`, which has some; None if there are more or fewer.
 
     Lines that would take more than MAX_BATCH_CELLS are left.
     """
