@@ -2,10 +2,11 @@
 
     python -m benchmarks.decode
 
-The bare reader is told the schema and loses data silently (see the tests of the proof), and the bare writer
-knows neither open columns nor datetimes of the language: they are the yardstick, not rivals. Ratios are our
-time over theirs, medians of rounds in which both take turns; what carries over from machine to machine is
-the ratio. The second is that of processor time, which a busy machine disturbs less.
+Decoding is shown by the compiled reader, and by the structs that stand in for it where there is no compiler.
+The bare reader is told the schema and loses data silently (tests/unit/test_json_losses.py says what), and the
+bare writer knows neither open columns nor datetimes of the language: they are the yardstick, not rivals.
+Ratios are our time over theirs, medians of rounds in which both take turns; what carries over from machine to
+machine is the ratio. The second is that of processor time, which a busy machine disturbs less.
 """
 
 from __future__ import annotations
@@ -20,11 +21,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
+from unittest import mock
 
 import polars as pl
 
 from headrace.events.batch import ORIGIN, Batch, ValueType
+from headrace.events.formats import json_decode
 from headrace.events.formats.json import JsonDecoder, encode_block
+from headrace.events.formats.json_compiled import COMPILED, read_compiled
+from headrace.events.formats.json_structs import read_structs
 
 REPEATS = 7
 LATENCY_REPEATS = 200
@@ -34,6 +39,9 @@ LARGE = (10_000, 100_000)
 #: What stands behind a value and behind a key: as most programs write it, and as Python does by default.
 COMPACT: Final = (",", ":")
 SPACED: Final = (", ", ": ")
+
+#: The fast readers that are here.
+READERS: Final = {**({"compiled": read_compiled} if COMPILED else {}), "structs": read_structs}
 
 DAY: Final = datetime(2024, 5, 1)
 
@@ -155,12 +163,12 @@ def bodies_of(
 
 def report(name: str, count: int, size_bytes: int, found: Beside) -> None:
     rates = f"{count / found.ours_s / 1e6:>12.2f}{count / found.bare_s / 1e6:>10.2f}"
-    print(f"{name:30}{count:>9}{size_bytes:>7}{rates}{found.wall_ratio:>7.2f}{found.cpu_ratio:>11.2f}")
+    print(f"{name:34}{count:>9}{size_bytes:>7}{rates}{found.wall_ratio:>7.2f}{found.cpu_ratio:>11.2f}")
 
 
 def throughput() -> None:
     heads = f"{'strict M/s':>12}{'bare M/s':>10}{'ratio':>7}{'cpu ratio':>11}"
-    print(f"{'decoding':30}{'batch':>9}{'bytes':>7}{heads}")
+    print(f"{'decoding':34}{'batch':>9}{'bytes':>7}{heads}")
     for make in (bid, reading, reading_with_nulls, whole_numbers, paper, nested):
         for size, separators in ((LARGE[0], COMPACT), (LARGE[1], COMPACT), (LARGE[1], SPACED)):
             count = size // 4 if make is paper else size
@@ -169,13 +177,16 @@ def throughput() -> None:
             decoder, schema = JsonDecoder(), bare_schema(bodies[:100])
             assert decoder.decode(bodies, joined).batch.height == count
             decode = partial(decoder.decode, bodies, joined)
-            found = beside(decode, partial(pl.read_ndjson, joined, schema=schema), REPEATS)
-            name = make.__name__ + (" spaced" if separators is SPACED else "")
-            report(name, count, len(joined) // count, found)
+            bare = partial(pl.read_ndjson, joined, schema=schema)
+            for reader, read in READERS.items():
+                with mock.patch.object(json_decode, "_read_fast", read):
+                    found = beside(decode, bare, REPEATS)
+                name = make.__name__ + (" spaced" if separators is SPACED else "")
+                report(f"{name}, {reader}", count, len(joined) // count, found)
 
 
 def latency() -> None:
-    print(f"\n{'small batches':30}{'batch':>9}{'strict us':>12}{'bare us':>10}")
+    print(f"\n{'small batches':34}{'batch':>9}{'strict us':>12}{'bare us':>10}")
     for make in (bid, reading, nested):
         for count in SMALL:
             bodies = bodies_of(make, count)
@@ -183,12 +194,12 @@ def latency() -> None:
             decoder, schema = JsonDecoder(), bare_schema(bodies)
             decode = partial(decoder.decode, bodies, joined)
             found = beside(decode, partial(pl.read_ndjson, joined, schema=schema), LATENCY_REPEATS)
-            print(f"{make.__name__:30}{count:>9}{found.ours_s * 1e6:>12.0f}{found.bare_s * 1e6:>10.0f}")
+            print(f"{make.__name__:34}{count:>9}{found.ours_s * 1e6:>12.0f}{found.bare_s * 1e6:>10.0f}")
 
 
 def encoding() -> None:
     heads = f"{'ours M/s':>12}{'bare M/s':>10}{'ratio':>7}{'cpu ratio':>11}"
-    print(f"\n{'encoding':30}{'batch':>9}{'bytes':>7}{heads}")
+    print(f"\n{'encoding':34}{'batch':>9}{'bytes':>7}{heads}")
     count = LARGE[1]
     for make in (bid, reading, reading_with_nulls, nested):
         batch = JsonDecoder().decode(bodies_of(make, count)).batch
