@@ -1,7 +1,7 @@
 """The queries as bare loops over batches with Polars: our overhead is measured by what they have not.
 
 Each batch is about 100,000 lines of bids, read with the schema of what the query needs, and its rows are
-written as JSON lines: no SQL, no proof that nothing was lost, no commit. What windows keep from one batch to
+written as JSON lines: no SQL, no exact decoding, no commit. What windows keep from one batch to
 the next is merged by hand; the events are in order of time, so what ended before the last of a batch is done.
 
     python -m benchmarks.nexmark.peer_loop QUERY DATA OUTPUT

@@ -214,7 +214,7 @@ def test_cutting_batches_changes_nothing(
     assert rejected == [reject.origin for reject in whole.rejects]
 
 
-# --- lines that a typed reader takes, though it does not hold them whole
+# --- lines that are nearly as learned
 
 LEARNED = [b'{"i":%d,"j":%d,"f":%d.5,"s":"x","t":"y","b":true,"o":null}' % (n, n, n) for n in range(24)]
 COLONS = [":", ":n", ": n", ":x", " :", "a : b", '\\":', ':\\"', ', \\"u\\" :1']

@@ -1,4 +1,4 @@
-"""Texts joined by newlines, looked at as bytes, all at once: what readers read and proofs count in."""
+"""Texts joined by newlines, looked at as bytes, all at once: what the readers of JSON read."""
 
 from __future__ import annotations
 
