@@ -14,10 +14,6 @@ from headrace.series.parser import new_parser
 HOW = sys.argv[4]
 MEMORY = bytearray(16 * 1024 * 1024)
 PARSER = new_parser(compiled=HOW == "compiled")
-# Compiled for memory that can be written to, as the loop has it.
-PARSER.parse(
-    memoryview(bytearray(b"00000000-0000-0000-0000-000000000000,2013-05-05T05:58:17.599Z,26.7074\n"))
-)
 
 
 def run(batches: Batches, output: Path) -> int:

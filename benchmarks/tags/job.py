@@ -2,7 +2,7 @@
 
 The run phase begins when the first message is taken and ends with the last commit, as the job's records say;
 that of several instances begins when the last of them takes its first message, as they do not start at once.
-Where the compiled parser is not to be used Numba is hidden from the job, as if it were not installed.
+Where the compiled parser is not to be used compiled code is hidden from the job, as if it were not there.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ threads = 1
 """
 
 #: Python runs this module at every start, where it is found.
-WITHOUT_NUMBA = 'import sys\nsys.modules["numba"] = None\n'
+NOT_COMPILED = "import headrace.native\nheadrace.native.library = lambda source: None\n"
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def run_job(job: Job, data: Path, folder: Path, prefix: Sequence[str]) -> dict[s
     hidden = folder / "hidden"
     hidden.mkdir()
     if not job.compiled:
-        (hidden / "sitecustomize.py").write_text(WITHOUT_NUMBA)
+        (hidden / "sitecustomize.py").write_text(NOT_COMPILED)
     start = ["env", f"PYTHONPATH={hidden}", *prefix, *HEADRACE]
     run = [*start, "run", "histories", "--until-end", "--project", str(project)]
     idle = measured(run, folder)

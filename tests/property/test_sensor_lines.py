@@ -8,10 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.series.lines import MOST_BAD, BadLine, read_line
+from headrace.series.parse_compiled import COMPILED
 from headrace.series.parser import new_parser
 
 pytest.importorskip("pyarrow")
-pytest.importorskip("numba")
+
+#: Whether a parser is compiled.
+PARSERS = [True, False] if COMPILED else [False]
 
 _GUIDS = [str(uuid.UUID(int=number * 0x9E3779B97F4A7C15F39CC0605CEDC834 % 2**128)) for number in range(1, 6)]
 
@@ -85,7 +88,7 @@ def test_what_a_file_says_is_what_its_lines_say(lines, newline, ended):
                 expected.append(read_line(line))
             except BadLine as error:
                 bad.append((number, str(error)))
-    for parser in (new_parser(compiled=True), new_parser(compiled=False)):
+    for parser in [new_parser(compiled=compiled) for compiled in PARSERS]:
         for text_of_turn in (text, text * 40):  # short and, for the parser that cuts, long
             found = parser.parse(text_of_turn) if text_of_turn is text or (ended and lines) else None
             if found is None:
@@ -109,7 +112,7 @@ def _bits(value):
     return struct.pack("<d", value)
 
 
-@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("compiled", PARSERS)
 def test_of_rubbish_the_first_lines_are_kept_and_the_others_counted(compiled):
     good = f"{_GUIDS[0]},2013-05-05T05:58:17.599Z,1\n".encode()
     found = new_parser(compiled=compiled).parse(b"x\n" * 5_000 + good, 7)
@@ -119,9 +122,30 @@ def test_of_rubbish_the_first_lines_are_kept_and_the_others_counted(compiled):
     assert found.lines == 5_001
 
 
-@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("compiled", PARSERS)
 @pytest.mark.parametrize("time", ["0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-0001"])
 def test_an_offset_does_not_lead_out_of_the_calendar(compiled, time):
     found = new_parser(compiled=compiled).parse(f"{_GUIDS[0]},{time},1\n".encode())
     assert len(found.points) == 0
     assert "years 1 to 9999" in found.bad[0].reason
+
+
+@pytest.mark.parametrize("compiled", PARSERS)
+def test_tags_are_numbered_as_they_are_met_however_many(compiled):
+    guids = [uuid.uuid5(uuid.NAMESPACE_OID, str(number)) for number in range(10_000)]
+    text = "".join(f"{guid},2013-05-05T05:58:17.599Z,{number}\n" for number, guid in enumerate(guids))
+    parser = new_parser(compiled=compiled)
+    for _ in range(2):
+        assert parser.parse(text.encode()).points.codes.tolist() == list(range(10_000))
+    assert parser.guids() == [guid.bytes for guid in guids]
+    assert parser.guids(9_999) == [guids[-1].bytes]
+    assert parser.guids(10_001) == []
+
+
+@pytest.mark.parametrize("compiled", PARSERS)
+def test_lines_in_other_layouts_keep_their_places_among_the_others(compiled):
+    times = ["2013-05-05T05:58:17.599Z", "2013-05-05T07:58:17.599+02:00", "2013-05-05 05:58:17.599"]
+    text = "".join(f"{_GUIDS[0]},{times[number % 3]},{number}\n" for number in range(15_000))
+    points = new_parser(compiled=compiled).parse(text.encode()).points
+    assert points.values.tolist() == list(range(15_000))
+    assert len(set(points.times_us.tolist())) == 1

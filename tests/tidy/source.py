@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "headrace"
 
 #: Libraries that stand at the top of modules which are themselves loaded only where they are used.
-OPTIONAL = {"numba", "obstore", "pyarrow"}
+OPTIONAL = {"obstore", "pyarrow"}
 
 
 @dataclass(frozen=True)

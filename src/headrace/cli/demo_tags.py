@@ -31,6 +31,7 @@ from headrace.project import Project
 from headrace.project.datasets import open_enqueuer
 from headrace.project.running import Run, run_of
 from headrace.project.series import read_series
+from headrace.series.parse_compiled import COMPILED
 
 #: Without any progress for this long the demo gives up and says so.
 PATIENCE_S: Final = 60.0
@@ -74,8 +75,8 @@ def check_installed() -> None:
     """Raise `UserError` where what series need is not installed; say what would make reading faster."""
     if importlib.util.find_spec("pyarrow") is None:
         raise UserError("sensor files and their histories need pyarrow: pip install 'headrace[tags]'")
-    if importlib.util.find_spec("numba") is None:
-        note("sensor files are read faster with numba: pip install 'headrace[compiled]'")
+    if not COMPILED:
+        note("sensor files are read faster by compiled code; `headrace doctor` says how to get it")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -28,8 +28,7 @@ _CURVE_LINES: Final = 8
 _MOST_COLUMNS: Final = 110
 _RATE_OVER_S: Final = 1.0
 
-#: With Numba the first start on a machine takes some ten seconds longer.
-_STARTING: Final = "instances start (the first time ever they compile their parser)"
+_STARTING: Final = "instances start"
 
 
 @dataclass(frozen=True, slots=True)

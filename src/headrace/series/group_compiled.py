@@ -1,46 +1,36 @@
-"""Points by tag and time in two compiled passes, into memory that is used again; see `grouping`."""
+"""Points by tag and time in compiled passes (group_points.c), into memory used again; see `grouping`."""
 
 from __future__ import annotations
 
+import ctypes
+from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
 
+from headrace.native import library
 from headrace.series.grouping import by_tag_and_time, without_repeated
-from headrace.series.points import Codes, Points, Times, Values, concat
+from headrace.series.points import Points, concat
 
 #: Counting takes a number for each tag there is: with far more tags than points it does not pay.
 _TAGS_A_POINT: Final = 4
 
-_ORDERED, _REPEATED, _BACKWARDS = range(3)
+_ORDERED, _REPEATED = 0, 1
 
+_LIBRARY: Final = library(Path(__file__).with_name("group_points.c"))
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _scatter(
-    given: tuple[Codes, Times, Values], ends: NDArray[np.int64], found: tuple[Codes, Times, Values]
-) -> int:
-    """Put points in the order of their tags, and tell how times follow each other within a tag.
+#: Whether this sorter is there.
+COMPILED: Final = _LIBRARY is not None
 
-    `ends` has a zero for each tag and one more; it ends as the place behind the points of each.
-    """
-    codes, times, values = given
-    to_codes, to_times, to_values = found
-    for point in range(codes.size):
-        ends[codes[point] + 1] += 1
-    for tag in range(1, ends.size):
-        ends[tag] += ends[tag - 1]
-    starts = ends.copy()
-    order = _ORDERED
-    for point in range(codes.size):
-        code, time = codes[point], times[point]
-        place = ends[code]
-        ends[code] = place + 1
-        to_codes[place], to_times[place], to_values[place] = code, time, values[point]
-        if place > starts[code] and time <= to_times[place - 1]:
-            order = max(order, _REPEATED if time == to_times[place - 1] else _BACKWARDS)
-    return order
+_COLUMNS: Final = (ctypes.c_void_p,) * 3
+
+if _LIBRARY is not None:
+    _LIBRARY.group_points.restype = ctypes.c_int32
+    _LIBRARY.group_points.argtypes = (
+        *(*_COLUMNS, ctypes.c_int64),
+        *(ctypes.c_void_p, ctypes.c_int64),
+        *_COLUMNS,
+    )
 
 
 class CompiledSorter:
@@ -48,11 +38,10 @@ class CompiledSorter:
 
     def __init__(self) -> None:
         self._memory = concat([])
-        # Compiled, or loaded as it was compiled before, now and not with the first points.
-        self(self._memory)
 
     def __call__(self, points: Points) -> Points:
         """Return points as `grouping.by_tag_and_time` does."""
+        assert _LIBRARY is not None
         count = len(points)
         tags = int(points.codes.max()) + 1 if count else 0
         if tags > _TAGS_A_POINT * count:
@@ -63,11 +52,19 @@ class CompiledSorter:
             )
         memory = self._memory
         found = Points(memory.codes[:count], memory.times_us[:count], memory.values[:count])
-        order = _scatter(_columns(points), np.zeros(tags + 1, np.int64), _columns(found))
+        whole = Points(
+            np.ascontiguousarray(points.codes),
+            np.ascontiguousarray(points.times_us),
+            np.ascontiguousarray(points.values),
+        )
+        ends = np.zeros(tags, np.int64)
+        order = _LIBRARY.group_points(
+            *(*_addresses(whole), count), *(ends.ctypes.data, tags), *_addresses(found)
+        )
         if order == _ORDERED:
             return found
         return without_repeated(found) if order == _REPEATED else by_tag_and_time(found)
 
 
-def _columns(points: Points) -> tuple[Codes, Times, Values]:
-    return points.codes, points.times_us, points.values
+def _addresses(points: Points) -> tuple[int, int, int]:
+    return points.codes.ctypes.data, points.times_us.ctypes.data, points.values.ctypes.data
