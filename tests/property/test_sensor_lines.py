@@ -149,3 +149,11 @@ def test_lines_in_other_layouts_keep_their_places_among_the_others(compiled):
     points = new_parser(compiled=compiled).parse(text.encode()).points
     assert points.values.tolist() == list(range(15_000))
     assert len(set(points.times_us.tolist())) == 1
+
+
+@pytest.mark.parametrize("compiled", PARSERS)
+def test_a_guid_with_white_space_among_its_digits_is_bad(compiled):
+    text = f"{_GUIDS[0][:-2]}  ,2013-05-05T05:58:17.599Z,1\n"
+    found = new_parser(compiled=compiled).parse(text.encode())
+    assert len(found.points) == 0
+    assert "is no GUID" in found.bad[0].reason

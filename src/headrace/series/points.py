@@ -78,9 +78,12 @@ def guid_of(text: str) -> bytes:
     if len(text) != GUID_CHARS or [at for at, char in enumerate(text) if char == "-"] != [8, 13, 18, 23]:
         raise ValueError(f"{text[:60]!r} is no GUID such as 302fbaac-0107-438a-84d9-252ea87ec34f")
     try:
-        return bytes.fromhex(text.replace("-", ""))
+        found = bytes.fromhex(text.replace("-", ""))
     except ValueError:
-        raise ValueError(f"{text[:60]!r} is no GUID: its digits are 0-9 and a-f") from None
+        found = b""
+    if len(found) != GUID_BYTES:  # white space between digits is passed over
+        raise ValueError(f"{text[:60]!r} is no GUID: its digits are 0-9 and a-f")
+    return found
 
 
 def concat(parts: Sequence[Points]) -> Points:
