@@ -15,17 +15,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
 
 from headrace.clock import Clock, SystemClock
-from headrace.connect.file_ahead import ReadAhead, Window
 from headrace.connect.file_lines import Bodies, Piece
 from headrace.connect.file_opening import Opener, OpenFile
 from headrace.connect.file_patterns import PathPattern
 from headrace.connect.file_sequence import FileSequence, Limit
+from headrace.connect.read_ahead import ReadAhead
 from headrace.connect.source import Poll
 from headrace.errors import UserError
 from headrace.events.formats.compression import Compression
@@ -93,6 +93,17 @@ class FileSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=
         return Opener(self.format, self.compression, self.delimiter)
 
 
+class _Window(NamedTuple):
+    """How much to read of a file at a time."""
+
+    max_events: int
+    max_bytes: int
+
+    def read(self, file: OpenFile) -> Callable[..., Piece]:
+        """Return what reads so much."""
+        return partial(file.read, max_events=self.max_events, max_bytes=self.max_bytes)
+
+
 @dataclass(slots=True)
 class _Reading:
     """What a poll has found so far: a place in the sequence, and the lines up to there."""
@@ -132,6 +143,7 @@ class FileSource:
     """Reads files as one partition; `limit` says how much may be read of files that are not all committed."""
 
     kind = "file"
+    identity = "file"  # whether they are the same files is seen in them; a folder may move
     ends = True
     partitions = 1
 
@@ -152,7 +164,7 @@ class FileSource:
         )
         self._line_bytes = float(_FIRST_LINE_BYTES)
         self._nothing_to: tuple[int, _Reading] | None = None
-        self._ahead = ReadAhead()
+        self._ahead = ReadAhead[Piece]("file")
         # The end may be asked for while a thread reads ahead.
         self._turn = threading.Lock()
 
@@ -212,14 +224,16 @@ class FileSource:
         """Begin to read what the next poll will ask for if it is like this one."""
         file = self._sequence.file(reading.number, reading.at)
         if file is not None:
-            until, _ = self._sequence.bounds(reading.number, reading.at)
-            self._ahead.begin(file, self._window(file, reading.at, max_events, max_bytes), until)
+            at, (until, _) = reading.at, self._sequence.bounds(reading.number, reading.at)
+            window = self._window(file, max_events, max_bytes)
+            if at + window.max_bytes <= until:
+                self._ahead.begin(0, (file, at, window), partial(window.read(file), at, until, whole=False))
 
-    def _window(self, file: OpenFile, at: int, events: int, room_bytes: int) -> Window:
-        if file.of_rows:
-            return Window(at, events, max(room_bytes, 1))
-        size_bytes = max(_SMALL_BYTES, int(events * self._line_bytes * _MARGIN))
-        return Window(at, events, min(max(room_bytes, 1), size_bytes))
+    def _window(self, file: OpenFile, events: int, room_bytes: int) -> _Window:
+        size_bytes = max(room_bytes, 1)
+        if not file.of_rows:
+            size_bytes = min(size_bytes, max(_SMALL_BYTES, int(events * self._line_bytes * _MARGIN)))
+        return _Window(events, size_bytes)
 
     def _read(self, reading: _Reading, max_events: int, max_bytes: int) -> None:
         """Read on until there is enough, or nothing more."""
@@ -254,10 +268,10 @@ class FileSource:
                 read: Callable[..., Piece] = file.rest_of_line
                 ahead: Piece | None = None
                 if reading.is_checked or sequence.begins_line(number, at):
-                    window = self._window(file, at, events, room_bytes)
-                    ahead = self._ahead.take(file, window, until)
-                    read = partial(file.read, max_events=events, max_bytes=window.max_bytes)
-                piece = ahead or read(at, until, whole=whole)
+                    window = self._window(file, events, room_bytes)
+                    read = window.read(file)
+                    ahead = self._ahead.take(0, (file, at, window))
+                piece = ahead if ahead and at < ahead.behind <= until else read(at, until, whole=whole)
                 if piece.behind == at and not whole and sequence.later(number):
                     piece = read(at, sequence.size_bytes(number), whole=True)
                 if piece.behind > at:

@@ -7,12 +7,14 @@ after the commit under the job's producer and sequence, so that a block sent twi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, overload
+from typing import Annotated, Final, overload
 
 import msgspec
 
 from headrace.connect.event_files import in_blocks
+from headrace.connect.read_ahead import ReadAhead
 from headrace.connect.sink import Prepared, Rows
 from headrace.connect.source import Poll
 from headrace.events.formats.csv import Delimiter
@@ -21,6 +23,9 @@ from headrace.events.formats.json import encode_block
 from headrace.limits import MAX_KEY_CHARS, MAX_PARTITIONS, MAX_PUBLISH_BYTES
 from headrace.local.hub import Hub
 from headrace.local.slices import Slice
+
+#: The share of what was asked for from which on as much is read ahead, before it is asked for.
+_ENOUGH: Final = 0.9
 
 
 class HubSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hub", tag_field="kind"):
@@ -49,7 +54,8 @@ class HubSource:
     def __init__(self, input_name: str, hub: Hub, form: Format = "json", delimiter: Delimiter = ",") -> None:
         self._input, self._hub = input_name, hub
         self._format, self._delimiter = form, delimiter
-        self.place, self.partitions = hub.name, hub.partitions
+        self.place, self.identity, self.partitions = hub.name, hub.identity, hub.partitions
+        self._ahead = ReadAhead[Slice]("hub")
 
     def begin(self, partition: int) -> int:
         """Return the offset of the oldest event that is still there."""
@@ -61,9 +67,15 @@ class HubSource:
 
     def poll(self, partition: int, offset: int, max_events: int, max_bytes: int) -> Poll | None:
         """Return events from `offset` on, None when there are none yet."""
-        if offset == self._hub.ends()[partition]:
+        end = self._hub.ends()[partition]
+        if offset == end:
             return None
-        found = self._hub.read(partition, offset, max_events=max_events, max_bytes=max_bytes)
+        size = {"max_events": max_events, "max_bytes": max_bytes}
+        found = self._ahead.take(partition, (offset, *size.values()))
+        found = found or self._hub.read(partition, offset, **size)
+        if len(found) >= max_events * _ENOUGH and found.next_offset + max_events <= end:
+            read = partial(self._hub.read, partition, found.next_offset, **size)
+            self._ahead.begin(partition, (found.next_offset, *size.values()), read)
         offsets = range(found.first_offset, found.next_offset)
         return Poll(
             self._input,
@@ -72,7 +84,7 @@ class HubSource:
             found.enqueued_us,
             partition,
             offsets,
-            identity=self._hub.identity,
+            identity=self.identity,
             properties=found.properties,
             format=self._format,
             delimiter=self._delimiter,
@@ -88,6 +100,7 @@ class HubSource:
 
     def close(self) -> None:
         """Close the hub."""
+        self._ahead.close()
         self._hub.close()
 
 
