@@ -10,7 +10,7 @@ import pytest
 
 from headrace.local.hub import Hub
 from headrace.local.namespace import Namespace
-from headrace.local.progress import Progress
+from headrace.local.progress import Position, Progress
 from headrace.local.queue import Queue
 from headrace.local.table import Entities, Table
 from headrace.testing.checkers import check
@@ -59,7 +59,7 @@ def write_run(folder, *, partition_of, when):
             for start, stop in ((0, end // 2), (end // 2, end)):
                 ranges = json.dumps({HUB: [partition, start, stop]})
                 with namespace.transaction() as tx:
-                    progress.record_epoch(tx, JOBS[0], task, ranges, {(HUB, partition): stop})
+                    progress.record_epoch(tx, JOBS[0], task, ranges, {(HUB, partition): Position(stop)})
         with namespace.transaction() as tx:
             queue.delete(tx, messages)
             upsert(

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from headrace.local.namespace import Namespace
-from headrace.local.progress import Progress
+from headrace.local.progress import Position, Progress
 from tests.crash.processes import TIMEOUT_S, Sandbox, wait_until
 
 SETTINGS = """
@@ -58,7 +58,8 @@ def let_go(sandbox):
 
 def position(sandbox):
     with Namespace.open(sandbox.data, create=False) as namespace:
-        return Progress(namespace).positions("score", "papers/0").get(("papers", 0), 0)
+        known = Progress(namespace).positions("score", "papers/0").get(("papers", 0), Position(0))
+        return known.next_offset
 
 
 def assert_nothing_is_lost(sandbox):

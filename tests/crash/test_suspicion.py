@@ -9,6 +9,7 @@ from headrace.connect.hub import HubSource
 from headrace.connect.queue import QueueSource
 from headrace.engine.arrivals import Arranger
 from headrace.engine.intake import Intake
+from headrace.engine.made_anew import MadeAnew
 from headrace.engine.stages import StageClocks
 from headrace.engine.tasks import FIRST_BATCH_ROWS, Tasks
 from headrace.limits import MAX_BATCH_BYTES, STARTS_WITHOUT_PROGRESS
@@ -34,7 +35,8 @@ def hub(namespace):
 def started(namespace, hub):
     """What an instance has just after its start."""
     sources = {"papers": HubSource("papers", hub)}
-    tasks = Tasks(Progress(namespace), "job", sources, "me", lambda *_: None)
+    made_anew = MadeAnew("job", keeps_state=False, has_queues=False)
+    tasks = Tasks(Progress(namespace), "job", sources, "me", lambda *_: None, made_anew)
     tasks.acquire(lambda *_: True)
     return tasks
 
@@ -100,8 +102,7 @@ def test_all_partitions_are_read_alike_and_what_one_has_not_another_may_have(nam
     with Hub.create(tmp_path / "hubs", "apart", partitions=3) as hub:
         for partition, events in ((0, 1000), (1, 10), (2, 1000)):
             hub.publish_bodies([b"{}"] * events, partition=partition)
-        tasks = Tasks(Progress(namespace), "job", {"papers": HubSource("papers", hub)}, "me", lambda *_: None)
-        tasks.acquire(lambda *_: True)
+        tasks = started(namespace, hub)
         read = Counter()
         for poll in tasks.read(600, 1 << 20):
             read[poll.partition] += poll.events

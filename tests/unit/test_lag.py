@@ -9,6 +9,7 @@ from headrace.engine.operator import FOREVER_US, NEVER_US
 from headrace.local.hub import Hub
 from headrace.local.input_files import InputFile
 from headrace.local.namespace import Namespace
+from headrace.local.progress import Position
 from headrace.local.queue import Queue
 from headrace.local.standing import LastEpoch
 
@@ -20,7 +21,7 @@ def test_a_hub_tells_what_waits_behind_each_position_and_since_when(tmp_path: Pa
         hub.publish_bodies([b"1", b"2", b"3"], partition=0)
         clock.sleep(10)
         hub.publish_bodies([b"4"], partition=0)
-        read, unread = hub_lags("i", hub, {("i", 0): 3}, {0: began_us}), hub_lags("i", hub, {}, {})
+        read, unread = hub_lags("i", hub, {("i", 0): Position(3)}, {0: began_us}), hub_lags("i", hub, {}, {})
     assert [(lag.partition, lag.waiting) for lag in read] == [(0, 1), (1, 0)]
     assert [lag.seconds(clock.now_us() + 5_000_000) for lag in read] == [5.0, 0.0]
     assert (unread[0].waiting, unread[0].oldest_us) == (4, began_us)

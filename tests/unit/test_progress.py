@@ -11,7 +11,7 @@ from headrace.errors import Fatal, Transient, UserError
 from headrace.limits import EPOCHS_KEPT
 from headrace.local.namespace import Namespace
 from headrace.local.ownership import Ownership
-from headrace.local.progress import Condition, Progress, SavedState
+from headrace.local.progress import Condition, Position, Progress, SavedState
 
 HOLD = """
 import pathlib, sys
@@ -138,9 +138,13 @@ def test_a_name_that_is_no_name_owns_nothing(progress):
 
 def test_positions_are_those_of_the_last_epoch_of_each_input_and_partition(namespace, progress):
     assert progress.positions("job", "task") == {}
-    record(namespace, progress, positions={("a", 0): 5, ("a", 1): 7})
-    record(namespace, progress, positions={("a", 1): 9, ("b", 0): 1})
-    assert progress.positions("job", "task") == {("a", 0): 5, ("a", 1): 9, ("b", 0): 1}
+    record(namespace, progress, positions={("a", 0): Position(5), ("a", 1): Position(7)})
+    record(namespace, progress, positions={("a", 1): Position(9, "hub"), ("b", 0): Position(1)})
+    assert progress.positions("job", "task") == {
+        ("a", 0): Position(5),
+        ("a", 1): Position(9, "hub"),
+        ("b", 0): Position(1),
+    }
     assert progress.positions("job", "other") == progress.positions("other", "task") == {}
 
 
@@ -157,7 +161,7 @@ def test_epochs_are_numbered_and_only_the_last_ones_stay_on_record(namespace, pr
 
 def test_an_epoch_that_is_undone_moves_nothing(namespace, progress):
     with pytest.raises(KeyboardInterrupt), namespace.transaction() as tx:
-        raise KeyboardInterrupt(progress.record_epoch(tx, "job", "task", "{}", {("a", 0): 5}))
+        raise KeyboardInterrupt(progress.record_epoch(tx, "job", "task", "{}", {("a", 0): Position(5)}))
     assert progress.positions("job", "task") == {}
     assert progress.epochs("job", "task") == []
 
@@ -294,9 +298,9 @@ def test_a_job_that_starts_elsewhere_keeps_nothing_of_before(progress, namespace
     with namespace.transaction() as tx:
         progress.log_epoch(tx, "job", "state", "{}", 5, None)
         progress.save_state(tx, "job", "state", SavedState(1, {"a": b"1"}))
-    progress.start_at("job", {"events/0": {("events", 0): 7}}, from_us=12)
+    progress.start_at("job", {"events/0": {("events", 0): Position(7)}}, from_us=12)
     assert progress.state("job", "state") is None
-    assert progress.positions("job", "events/0") == {("events", 0): 7}
+    assert progress.positions("job", "events/0") == {("events", 0): Position(7)}
     assert progress.start_us("job") == 12
     progress.start_at("job", {}, None)
     assert progress.start_us("job") is None
@@ -304,10 +308,10 @@ def test_a_job_that_starts_elsewhere_keeps_nothing_of_before(progress, namespace
 
 def test_an_instance_that_was_left_behind_cannot_undo_a_start_elsewhere(namespace, progress):
     left_behind = progress.acquire("job", "events/0", "instance-0")
-    progress.start_at("job", {"events/0": {("events", 0): 0}}, None)
+    progress.start_at("job", {"events/0": {("events", 0): Position(0)}}, None)
     with pytest.raises(Fatal, match="taken over by a start elsewhere"), namespace.transaction() as tx:
         left_behind.check(tx)
-    assert progress.positions("job", "events/0") == {("events", 0): 0}
+    assert progress.positions("job", "events/0") == {("events", 0): Position(0)}
 
 
 def test_a_process_that_is_gone_is_on_record_with_what_it_counted_unless_it_said_more_itself(progress):

@@ -61,7 +61,7 @@ class ExchangeSource:
 
     def __init__(self, input_name: str, hub: Hub, *, places: int, rule: str, ends: bool) -> None:
         self._input, self._hub = input_name, hub
-        self.place, self.partitions = hub.name, hub.partitions
+        self.place, self.identity, self.partitions = hub.name, hub.identity, hub.partitions
         self.places, self.rule, self.ends = places, rule, ends
 
     def begin(self, partition: int) -> int:
@@ -127,7 +127,7 @@ class ExchangeSink:
     """Publishes packs, each to its partition."""
 
     def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+        self._hub, self.identity = hub, hub.identity
 
     def block(self, packs: Iterable[tuple[int, bytes]]) -> bytes:
         """Return packs, each with its partition, as one block for the outbox."""

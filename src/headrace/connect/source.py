@@ -79,6 +79,7 @@ class OrderedSource(Protocol):
 
     kind: str
     place: str  # the name of what it reads: the hub's, not the input's
+    identity: str  # what its offsets belong to: in what has another one under that name they mean nothing
     partitions: int
     ends: bool  # whether it is whole once it has been read to its end, as files are: then time runs out
 

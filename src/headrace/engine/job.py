@@ -30,6 +30,7 @@ from headrace.engine.health import COMMITTED
 from headrace.engine.intake import Intake
 from headrace.engine.journal import Journal
 from headrace.engine.letters import KILLER, Part, dead_letters, where_it_stopped
+from headrace.engine.made_anew import MadeAnew
 from headrace.engine.open_job import OpenJob, instance_name
 from headrace.engine.pace import Pace, Ticking
 from headrace.engine.packs import rows_in_packs
@@ -92,7 +93,9 @@ class Instance:
         if keeps:
             cutting = Cutting(job.name, job.program, ordered, job.policy, job.per_partition, job.references)
             self._stateful = StatefulTasks(cutting, namespace, self._progress, self._name, self._clock)
-        self._tasks = Tasks(self._progress, job.name, ordered, self._name, self._arranger.begin)
+        passes_to = "" if job.stage is None else job.stage.sink.identity
+        made_anew = MadeAnew(job.name, keeps, bool(self._competing), passes_to)
+        self._tasks = Tasks(self._progress, job.name, ordered, self._name, self._arranger.begin, made_anew)
         self._ends = job.ends and not self._competing and all(source.ends for source in ordered.values())
         remote = {name: s for name, s in job.sinks.items() if isinstance(s, RemoteSink)}
         self._staging = Staging(job.sinks, namespace)
@@ -131,6 +134,7 @@ class Instance:
                 check_nothing_kept(self._progress, self._job.name)
             else:
                 self._stateful.check_start()
+            self._tasks.check_start()
             self._from_us = self._progress.start_us(self._job.whole)
             self._journal.started(self._job, self._instances)
             for source in self._competing:

@@ -12,9 +12,11 @@ from stat import S_ISREG
 from typing import Final, Literal
 
 from headrace.connect.files import FileSettings
+from headrace.engine.made_anew import is_of
 from headrace.local.hub import Hub
 from headrace.local.input_files import InputFile
 from headrace.local.namespace import Namespace
+from headrace.local.progress import Position
 from headrace.local.queue import Queue
 from headrace.local.standing import LastEpoch, oldest_message_us
 
@@ -46,13 +48,14 @@ class Lag:
 def hub_lags(
     name: str,
     hub: Hub,
-    positions: Mapping[tuple[str, int], int],
+    positions: Mapping[tuple[str, int], Position],
     watermarks_us: Mapping[int, int | None],
 ) -> list[Lag]:
-    """Return what waits in each partition of a hub behind `positions`."""
+    """Return what waits in each partition of a hub behind `positions`; all where they are another hub's."""
     lags = []
     for partition, (begin, end) in enumerate(zip(hub.begins(), hub.ends(), strict=True)):
-        at = max(begin, positions.get((name, partition), 0))
+        known = positions.get((name, partition))
+        at = max(begin, known.next_offset) if known is not None and is_of(known, hub.identity) else begin
         oldest_us = None
         if at < end:
             found = hub.read(partition, at, max_events=1, max_bytes=1)

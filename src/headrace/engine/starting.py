@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from typing import Final, Literal
 
 from headrace.connect.source import OrderedSource
+from headrace.engine.made_anew import position_in
 from headrace.engine.tasks import Place, task_name
 from headrace.errors import UserError
 from headrace.events.watermark import EARLY_TOLERANCE_US
+from headrace.local.progress import Position
 
 _MICROSECOND: Final = datetime.resolution
 
@@ -49,12 +51,13 @@ class Start:
 
 
 def positions(
-    start: Start, sources: Mapping[str, OrderedSource], lookback_us: int
-) -> dict[str, dict[Place, int]]:
-    """Return, by task, the offsets to read on from; for a time so early that its first rows are complete.
+    start: Start, sources: Mapping[str, OrderedSource], lookback_us: int, passes_to: str = ""
+) -> dict[str, dict[Place, Position]]:
+    """Return, by task, where to read on; for a time so early that its first rows are complete.
 
     An event's time may be ahead of its arrival by as much as TIMESTAMP BY lets it. What arrived earlier still
-    has a time before all that is needed, so that whether it was seen changes nothing.
+    has a time before all that is needed, so that whether it was seen changes nothing. `passes_to` is as in
+    `position_in`.
     """
     found = {}
     for name, source in sources.items():
@@ -67,5 +70,7 @@ def positions(
                     offset = source.offset_at(partition, since_us)
                 case _:
                     offset = source.offset_at(partition, 0)
-            found[task_name(source, name, partition)] = {(name, partition): offset}
+            found[task_name(source, name, partition)] = {
+                (name, partition): position_in(source, offset, passes_to)
+            }
     return found

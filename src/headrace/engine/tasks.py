@@ -15,6 +15,7 @@ from typing import Final
 
 from headrace.connect.exchange import EXCHANGE
 from headrace.connect.source import OrderedSource, Poll
+from headrace.engine.made_anew import MadeAnew, position_in
 from headrace.errors import HeadraceError
 from headrace.limits import STARTS_WITHOUT_PROGRESS
 from headrace.local.namespace import Transaction
@@ -82,8 +83,9 @@ class Tasks:
         sources: Mapping[str, OrderedSource],
         owner: str,
         begin: Callable[[str, int, int | None], None],
+        made_anew: MadeAnew,
     ) -> None:
-        self._begin = begin
+        self._begin, self._made_anew = begin, made_anew
         self._progress, self._job, self._owner = progress, job, owner
         self._sources = sources
         self._all = [
@@ -97,8 +99,16 @@ class Tasks:
         """Whether an event is being looked for that kills its reader."""
         return any(task.suspects is not None for task in self.owned)
 
+    def check_start(self) -> None:
+        """Raise UserError if an input is not what the job has read of it: see `made_anew`."""
+        for place in self._all:
+            self._position(*place)
+
     def acquire(self, takes: Callable[[int, Place], bool]) -> None:
-        """Take the free partitions that `takes`, given their number and place, says are ours."""
+        """Take the free partitions that `takes`, given their number and place, says are ours.
+
+        Raises UserError for one whose input is not what was read of it.
+        """
         mine = {task.place for task in self.owned}
         for number, place in enumerate(self._all):
             if place not in mine and takes(number, place):
@@ -125,8 +135,11 @@ class Tasks:
             ownership = self._progress.acquire(self._job, task, self._owner)
         except Owned:
             return None
-        known = self._progress.positions(self._job, task)
-        offset = max(known.get((name, partition), 0), source.begin(partition))
+        try:
+            offset = self._position(name, partition)
+        except BaseException:
+            ownership.release()
+            raise
         epochs = self._progress.epochs(self._job, task)
         self._begin(name, partition, epochs[-1].watermark_us if epochs else None)
         taken = Task(name, partition, source, ownership, offset, offset)
@@ -135,6 +148,16 @@ class Tasks:
             taken.suspects = probe[1]
             taken.piece_rows = probe[1] // 2
         return taken
+
+    def _position(self, name: str, partition: int) -> int:
+        """Return where a partition is to be read on."""
+        source = self._sources[name]
+        known = self._progress.positions(self._job, task_name(source, name, partition))
+        position = known.get((name, partition))
+        if position is None:
+            return source.begin(partition)
+        self._made_anew.check(name, position, source)
+        return max(position.next_offset, source.begin(partition))
 
     def _suspected(self, task: Task, events: int) -> bool:
         """Decide, from how earlier starts ended, whether one of the next `events` kills its reader.
@@ -235,7 +258,9 @@ class Tasks:
             if task is not None:
                 task.ownership.check(tx)
                 ranges = json.dumps({task.input: [poll.partition, poll.offsets[0], poll.next_offset]})
-                positions = {(task.input, task.partition): poll.next_offset}
+                positions = {
+                    task.place: position_in(task.source, poll.next_offset, self._made_anew.passes_to)
+                }
                 self._progress.record_epoch(
                     tx, self._job, task.name, ranges, positions, watermark_us=watermark_us
                 )
@@ -262,10 +287,7 @@ class Tasks:
     def at_end(self) -> bool:
         """Tell whether every task of the job, whoever owns it, has been read to the end of its partition."""
         for name, partition in self._all:
-            source = self._sources[name]
-            position = self._progress.positions(self._job, task_name(source, name, partition))
-            done = max(position.get((name, partition), 0), source.begin(partition))
-            if done < source.end(partition):
+            if self._position(name, partition) < self._sources[name].end(partition):
                 return False
         return True
 

@@ -21,7 +21,7 @@ from headrace.errors import UserError
 from headrace.limits import MAX_BATCH_BYTES
 from headrace.local.database import CACHE_KIB, opened, script
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 
 _FILE: Final = "namespace.db"
 
@@ -53,6 +53,7 @@ class Namespace:
             1: script("state.sql"),
             2: script("recovery.sql"),
             3: script("outputs.sql") + script("series.sql"),
+            4: script("identities.sql"),
         }
         schema = script("namespace.sql") + "".join(upgrades.values())
         self._database = opened(

@@ -22,8 +22,16 @@ from headrace.names import STAGE_MARK, checked_name
 #: How a job is asked to stop: after the epoch it is in, or once it has read all there is.
 StopMode = Literal["now", "end"]
 
+
+class Position(NamedTuple):
+    """Where to read on in one partition; `identity` tells what the offset belongs to, if that is known."""
+
+    next_offset: int
+    identity: str = ""
+
+
 #: Where to read on, by task, input and partition.
-Positions = Mapping[str, Mapping[tuple[str, int], int]]
+Positions = Mapping[str, Mapping[tuple[str, int], Position]]
 
 _NEXT_EPOCH: Final = """
 INSERT INTO epoch (job, task, number, ranges, watermark_us, committed_us, answers)
@@ -36,8 +44,9 @@ _FRONTIER: Final = "SELECT watermark_us FROM epoch WHERE job = ? AND task = ? OR
 _RAISE_FENCES: Final = "UPDATE task SET fence = fence + 1, owner = 'a start elsewhere' WHERE job = ?"
 
 _SAVE_POSITION: Final = """
-INSERT INTO position (job, task, input, partition, next_offset) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (job, task, input, partition) DO UPDATE SET next_offset = excluded.next_offset
+INSERT INTO position (job, task, input, partition, next_offset, identity) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (job, task, input, partition)
+DO UPDATE SET next_offset = excluded.next_offset, identity = excluded.identity
 """
 
 _SAVE_STATE: Final = """
@@ -141,13 +150,14 @@ class Progress:
         """Tell whether some process has the task now."""
         return Ownership.is_held(self._namespace, job, task)
 
-    def positions(self, job: str, task: str) -> dict[tuple[str, int], int]:
-        """Return the next offset to read by (input, partition); what was never read is missing."""
+    def positions(self, job: str, task: str) -> dict[tuple[str, int], Position]:
+        """Return where to read on by (input, partition); what was never read is missing."""
         with self._namespace.reading() as connection:
             rows = connection.execute(
-                "SELECT input, partition, next_offset FROM position WHERE job = ? AND task = ?", (job, task)
+                "SELECT input, partition, next_offset, identity FROM position WHERE job = ? AND task = ?",
+                (job, task),
             )
-            return {(name, partition): next_offset for name, partition, next_offset in rows}
+            return {(name, partition): Position(*of) for name, partition, *of in rows}
 
     def record_epoch(
         self,
@@ -155,7 +165,7 @@ class Progress:
         job: str,
         task: str,
         ranges: str,
-        positions: Mapping[tuple[str, int], int],
+        positions: Mapping[tuple[str, int], Position],
         *,
         watermark_us: int | None = None,
     ) -> int:
@@ -170,7 +180,7 @@ class Progress:
             "DELETE FROM epoch WHERE job = ? AND task = ? AND number <= ?", (job, task, number - EPOCHS_KEPT)
         )
         tx.connection.executemany(
-            _SAVE_POSITION, [(job, task, *place, next_offset) for place, next_offset in positions.items()]
+            _SAVE_POSITION, [(job, task, *place, *position) for place, position in positions.items()]
         )
         tx.connection.execute(
             "UPDATE task SET starts = 0, probe_low = NULL, probe_events = NULL WHERE job = ? AND task = ?",

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from headrace.local.namespace import Namespace
+from headrace.local.progress import Position
 from headrace.names import STAGE_MARK
 
 # The columns beside max() are of the row that has it.
 _LAST_EPOCHS: Final = (
     "SELECT task, watermark_us, committed_us, max(number) FROM epoch WHERE job = ? GROUP BY task"
 )
-_POSITIONS: Final = "SELECT task, input, partition, next_offset FROM position WHERE job = ?"
+_POSITIONS: Final = "SELECT task, input, partition, next_offset, identity FROM position WHERE job = ?"
 _STATES: Final = "SELECT task, sum(length(content)) FROM task_state WHERE job = ? GROUP BY task"
 _OUTBOX: Final = (
     "SELECT output, count(*), sum(length(block)) FROM outbox WHERE job = ? GROUP BY output ORDER BY output"
@@ -48,7 +49,7 @@ class Standing:
     """
 
     epochs: Mapping[str, LastEpoch]
-    positions: Mapping[tuple[str, int], int]
+    positions: Mapping[tuple[str, int], Position]
     states: Mapping[str, int]
     outbox: Mapping[str, Waiting]
 
@@ -67,8 +68,8 @@ def standing_of(namespace: Namespace, job: str) -> Standing:
 
         epochs = {task: LastEpoch(*of) for task, *of, _ in rows(_LAST_EPOCHS)}
         positions = {
-            (name, partition): offset
-            for task, name, partition, offset in rows(_POSITIONS)
+            (name, partition): Position(*of)
+            for task, name, partition, *of in rows(_POSITIONS)
             if STAGE_MARK not in task
         }
         states = dict(rows(_STATES))

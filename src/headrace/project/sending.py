@@ -26,7 +26,7 @@ from headrace.errors import UserError
 from headrace.limits import MAX_BLOCK_BYTES
 from headrace.local.hub import Hub, Published
 from headrace.local.namespace import Namespace
-from headrace.local.progress import Progress
+from headrace.local.progress import Position, Progress
 from headrace.local.publishing import check_producer
 from headrace.local.queue import Queue
 from headrace.names import PROJECT_FILE
@@ -107,14 +107,15 @@ class QueueTarget:
                 if last is not None and sequence <= last:
                     return Published(len(bodies), (), duplicate=True)
                 ranges = json.dumps({self.queue.name: [last or 0, sequence]})
-                positions = {(self.queue.name, 0): sequence}
+                positions = {(self.queue.name, 0): Position(sequence)}
                 Progress(self.namespace).record_epoch(tx, _SENDERS, producer, ranges, positions)
             self.queue.send(tx, bodies)
         return Published(len(bodies), ())
 
     def last_sequence(self, producer: str) -> int | None:
         """Return the last sequence of a sender that is stored."""
-        return Progress(self.namespace).positions(_SENDERS, producer).get((self.queue.name, 0))
+        known = Progress(self.namespace).positions(_SENDERS, producer).get((self.queue.name, 0))
+        return None if known is None else known.next_offset
 
 
 @contextlib.contextmanager

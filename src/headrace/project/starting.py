@@ -96,9 +96,10 @@ def _places(project: Project, namespace: Namespace, job: str, start: Start) -> _
     with replayable(project, namespace, job) as sources, contextlib.ExitStack() as stack:
         exchanges: dict[str, OrderedSource] = {}
         for name in layout.repartitions:
-            stages[stage_name(job, name)] = positions(start, {name: sources.pop(name)}, back_us)
             exchanges[name] = exchange = open_exchange_source(project, namespace, job, name, layout)
             stack.callback(exchange.close)
+            source = {name: sources.pop(name)}
+            stages[stage_name(job, name)] = positions(start, source, back_us, exchange.identity)
         # What is between the stages has come of another start.
         behind = positions(Start("now"), exchanges, back_us)
         return _Places(job, layout, {**positions(start, sources, back_us), **behind}, stages)

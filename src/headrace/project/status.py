@@ -21,7 +21,7 @@ from headrace.limits import MAX_INPUT_FILE_BYTES
 from headrace.local.hub import Hub
 from headrace.local.input_files import InputFiles
 from headrace.local.namespace import Namespace
-from headrace.local.progress import InstanceState, Progress
+from headrace.local.progress import InstanceState, Position, Progress
 from headrace.local.standing import Standing, Waiting, dead_letters_of, standing_of
 from headrace.names import STAGE_MARK, stage_name
 from headrace.project.project import Project
@@ -192,7 +192,8 @@ class Looking:
             case QueueSettings() as queue:
                 return [queue_lag(name, self._namespace, queue.queue or name)]
             case FileSettings() as files:
-                number, at = divmod(stand.positions.get((name, 0), 0), MAX_INPUT_FILE_BYTES)
+                known = stand.positions.get((name, 0), Position(0))
+                number, at = divmod(known.next_offset, MAX_INPUT_FILE_BYTES)
                 record = InputFiles(self._namespace, reader, name).since(0)
                 mark = watermarks_us(stand.epochs, name, 1)[0]
                 return [file_lag(name, self._project.folder, files, record, number, at, mark)]

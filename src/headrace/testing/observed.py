@@ -16,7 +16,7 @@ from headrace.limits import MAX_BATCH_BYTES
 from headrace.local.dead_letters import DeadLetters
 from headrace.local.hub import Hub
 from headrace.local.namespace import Namespace
-from headrace.local.progress import Progress
+from headrace.local.progress import Position, Progress
 from headrace.local.queue import Depth, Queue
 from headrace.local.table import Table
 from headrace.testing.numbered import Row, Value
@@ -105,7 +105,7 @@ def observe(folder: Path) -> Observed:
                 f"{letter.source} {letter.partition}/{letter.position}: {letter.reason} {letter.detail}"
                 for letter in DeadLetters(namespace).find()
             ],
-            positions=[positions[p].get((HUB, p), 0) for p in range(hub.partitions)],
+            positions=[positions[p].get((HUB, p), Position(0)).next_offset for p in range(hub.partitions)],
             ranges=[[_range(epoch.ranges) for epoch in progress.epochs(JOBS[0], task)] for task in tasks],
             queue=Queue(namespace, QUEUE).depth(),
             outbox=outbox,
