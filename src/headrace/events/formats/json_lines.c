@@ -135,6 +135,12 @@ static inline text string_stop(text at, text end, bool *ascii) {
 /* Tell whether bytes are UTF-8 (RFC 3629: no surrogates, nothing too long, nothing above U+10FFFF). */
 static bool is_utf8(text at, text end) {
     while (at < end) {
+        uint64_t word; /* letters outside ASCII stand among many that are not */
+        for (; (size_t)(end - at) >= sizeof word; at += sizeof word) {
+            memcpy(&word, at, sizeof word);
+            if (word & 0x8080808080808080u) break;
+        }
+        if (at == end) break;
         uint8_t lead = *at++;
         if (lead < 0x80) continue;
         int more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
