@@ -8,9 +8,10 @@ import apsw
 import pytest
 
 from headrace.local.namespace import Namespace
+from headrace.local.progress import Progress
 from headrace.local.queue import Queue
 from headrace.testing.postgresql import fresh_database
-from tests.crash.processes import Sandbox
+from tests.crash.processes import Sandbox, wait_until
 
 INPUT = """
 [inputs.papers]
@@ -66,6 +67,29 @@ def test_a_job_killed_behind_its_transaction_has_each_row_once_in_sqlite(sandbox
     assert [(id_, title, json.loads(tag)) for id_, title, tag in rows] == [
         tuple(event.values()) for event in EVENTS
     ]
+
+
+ENDLESS = """
+CREATE TABLE rows (id INTEGER, title TEXT, tag TEXT);
+CREATE VIEW endless AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n;
+CREATE TRIGGER hangs AFTER INSERT ON rows BEGIN SELECT * FROM endless; END;
+"""
+
+
+def test_headrace_stop_ends_a_job_whose_statement_hangs_and_its_rows_come_with_the_next_run(sandbox):
+    output = '[outputs.rows]\nkind = "sqlite"\npath = "rows.db"\n'
+    sandbox.write(headrace__toml=INPUT + output + JOB)
+    connection = apsw.Connection(str(sandbox.folder / "rows.db"))
+    connection.execute(ENDLESS)
+    with Namespace.open(sandbox.data) as namespace, sandbox.running("run") as run:
+        wait_until(lambda: Progress(namespace).pending_outbox("store", "instance-0"))
+        stopped = sandbox.run("stop", "--timeout-s", "30")
+        assert (stopped.returncode, stopped.stdout) == (0, "stopped: store\n"), stopped.stderr
+        assert run.wait(30) == 0
+    connection.execute("DROP TRIGGER hangs")
+    assert sandbox.run("run", "--until-end").returncode == 0
+    assert list(connection.execute("SELECT id FROM rows ORDER BY id")) == [(e["id"],) for e in EVENTS]
+    connection.close()
 
 
 def test_a_job_killed_behind_its_transaction_has_each_row_once_in_postgresql(

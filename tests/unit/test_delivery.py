@@ -226,6 +226,16 @@ def test_after_the_tries_or_seconds_of_its_settings_an_output_is_given_up_until_
     assert (target.rows, bench.pending()) == ([4], 0)
 
 
+def test_an_output_that_was_broken_off_is_not_given_up_for_it(bench):
+    target = bench.targets["hook"] = Target(Patience(True, max_tries=1))
+    bench.outbox, bench.ends_at = bench.opened(), 2
+    target.moods = [Transient("broken off")]
+    bench.outbox.interrupt()
+    bench.commit(1)
+    bench.outbox.deliver()
+    assert (bench.dead(), bench.pending()) == ([], 1)
+
+
 def test_an_outbox_that_does_not_wait_raises_and_keeps_what_it_has(bench):
     bench.targets["hook"].moods = [Transient("down")]
     bench.commit(1)

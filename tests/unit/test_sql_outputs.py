@@ -3,6 +3,11 @@
 import contextlib
 import dataclasses
 import json
+import os
+import signal
+import socket
+import threading
+import time
 from datetime import UTC, datetime
 
 import apsw
@@ -16,6 +21,7 @@ from headrace.events.batch import Batch
 from headrace.events.formats.json_rows import from_rows
 from headrace.redaction import redacted
 from headrace.testing.postgresql import fresh_database
+from tests.crash.processes import wait_until
 
 WHEN = datetime(2026, 11, 21, 10, 30, 59, 123456, tzinfo=UTC)
 
@@ -259,6 +265,116 @@ def test_a_database_that_is_locked_or_away_is_tried_again(sqlite, monkeypatch):
     away = postgresql_sink("rows", PostgresqlSettings(url="postgresql://127.0.0.1:1/x"), "project")
     with pytest.raises(Transient, match="Connection refused"):
         deliver(away, [{"id": 1}])
+
+
+@contextlib.contextmanager
+def signalled_to_end(sink):
+    """Interrupt an output from a signal handler a moment after the block has begun, as a stop does."""
+    before = signal.signal(signal.SIGUSR1, lambda *_: sink.interrupt())
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1))
+    timer.start()
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        signal.signal(signal.SIGUSR1, before)
+    assert time.monotonic() - began < 9
+
+
+def test_a_stop_ends_the_wait_for_a_file_that_stays_locked(sqlite):
+    sink = sqlite.sink()
+    deliver(sink, [{"id": 1}])
+    with contextlib.closing(apsw.Connection(str(sqlite.folder / "rows.db"))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with signalled_to_end(sink), pytest.raises(Transient, match="locked"):
+            deliver(sink, [{"id": 2}], 2)
+        other.execute("ROLLBACK")
+    deliver(sqlite.sink(), [{"id": 2}], 2)
+    assert sqlite.run("SELECT id FROM rows ORDER BY id") == [(1,), (2,)]
+
+
+ENDLESS = """
+CREATE VIEW endless AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n;
+CREATE TRIGGER hangs AFTER INSERT ON rows WHEN NEW.id > 1 BEGIN SELECT * FROM endless; END;
+"""
+
+
+def test_a_stop_breaks_off_a_statement_of_sqlite_that_does_not_end(sqlite):
+    sink = sqlite.sink()
+    deliver(sink, [{"id": 1}])
+    sqlite.run(ENDLESS)
+    with signalled_to_end(sink), pytest.raises(Transient, match="a statement was broken off"):
+        deliver(sink, [{"id": 2}], 2)
+    assert sqlite.run("SELECT id FROM rows") == [(1,)]
+    sqlite.run("DROP TRIGGER hangs")
+    deliver(sqlite.sink(), [{"id": 2}], 2)
+    assert sqlite.run("SELECT id FROM rows ORDER BY id") == [(1,), (2,)]
+
+
+HANGS = """
+CREATE FUNCTION hang() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(600); RETURN NEW; END';
+CREATE TRIGGER hangs BEFORE INSERT ON rows FOR EACH ROW WHEN (NEW.id > 1) EXECUTE FUNCTION hang();
+"""
+SESSIONS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'headrace' AND state <> 'idle'"
+
+
+def hanging(database):
+    sink = database.sink()
+    deliver(sink, [{"id": 1}])
+    database.run(HANGS)
+    return sink
+
+
+def test_a_stop_cancels_a_statement_of_postgresql_and_the_server_goes_on(postgresql):
+    sink = hanging(postgresql)
+    with signalled_to_end(sink), pytest.raises(Transient, match="table 'rows' of postgresql://"):
+        deliver(sink, [{"id": 2}], 2)
+    wait_until(lambda: not postgresql.run(SESSIONS))
+    postgresql.run("DROP TRIGGER hangs ON rows")
+    deliver(postgresql.sink(), [{"id": 2}], 2)
+    assert postgresql.run("SELECT id FROM rows ORDER BY id") == [(1,), (2,)]
+
+
+def test_a_delivery_that_begins_after_a_stop_and_hangs_is_broken_off_as_well(postgresql, monkeypatch):
+    monkeypatch.setattr("headrace.connect.breaking_off.BROKEN_OFF_AFTER_S", 0.2)
+    sink = hanging(postgresql)
+    sink.interrupt()
+    began = time.monotonic()
+    with pytest.raises(Transient):
+        deliver(sink, [{"id": 2}], 2)
+    assert time.monotonic() - began < 9
+    postgresql.run("DROP TRIGGER hangs ON rows")
+    deliver(sink, [{"id": 2}], 2)  # what does not hang goes through
+
+
+def test_a_stop_does_not_wait_for_a_server_that_stands_still(postgresql):
+    sink = hanging(postgresql)
+    stopped = []
+
+    def stand_still():
+        stopped.extend(pid for (pid,) in postgresql.run(SESSIONS))
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+
+    timer = threading.Timer(0.1, stand_still)
+    timer.start()
+    try:
+        with signalled_to_end(sink), pytest.raises(Transient):
+            deliver(sink, [{"id": 2}], 2)
+    finally:
+        timer.join()
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+    assert stopped
+
+
+def test_a_stop_does_not_wait_for_a_server_that_answers_no_connection():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://127.0.0.1:{silent.getsockname()[1]}/x"
+        sink = postgresql_sink("rows", PostgresqlSettings(url=url), "project")
+        with signalled_to_end(sink), pytest.raises(Transient, match="does not answer, and the job is to end"):
+            deliver(sink, [{"id": 1}])
 
 
 def test_a_text_with_nul_is_refused_where_the_database_holds_none(postgresql):

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from headrace.connect.breaking_off import BreakingOff
 from headrace.connect.retry import OnError, Patience
 from headrace.connect.sql_rows import (
     DELIVERIES,
@@ -168,6 +169,7 @@ class PostgresqlTable:
         self._table, self._deliveries = schema + quoted(table), schema + quoted(DELIVERIES)
         self._types: dict[str, str] = {}
         self._opened: psycopg.Connection[Any] | None = None
+        self._breaking_off = BreakingOff(self._psycopg)
         for secret in (settings.password, unquote(urlsplit(settings.url or "").password or "")):
             remember_secret(secret or "")
 
@@ -176,9 +178,9 @@ class PostgresqlTable:
         """Run a transaction; a connection that is not well after it is closed."""
         with self._told():
             if self._opened is None or self._opened.closed:
-                self._opened = self._connect()
+                self._opened = self._breaking_off.connected(self._connect)
             try:
-                with self._opened.transaction():
+                with self._breaking_off.over(self._opened), self._opened.transaction():
                     timeout = f"{self._settings.timeout_s * 1000:.0f}ms"
                     self._run(_SESSION, timeout)
                     yield
@@ -235,6 +237,10 @@ class PostgresqlTable:
         )
         self._run(statement, given.decode())
 
+    def interrupt(self) -> None:
+        """Break off what hangs, from a signal handler: it raises Transient."""
+        self._breaking_off.interrupt()
+
     def close(self) -> None:
         """Close the connection."""
         if self._opened is not None:
@@ -274,6 +280,8 @@ class PostgresqlTable:
     def _told(self) -> Iterator[None]:
         try:
             yield
+        except Transient as error:  # no connection
+            raise Transient(f"{self.place}: {error}") from None
         except self._psycopg.Error as error:
             state = error.sqlstate
             what = f"{self.place}: {_said(error)}"

@@ -11,12 +11,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Literal, Protocol, runtime_checkable
+from typing import Final, Literal, Protocol, runtime_checkable
 
 from headrace.errors import Transient
 
 #: What becomes of rows that a target does not take: the job waits, or stops; or they are dead letters.
 OnError = Literal["retry", "dead-letter"]
+
+#: What is begun after an instance was asked to end, and hangs, is broken off by then.
+BROKEN_OFF_AFTER_S: Final = 3.0
 
 #: Waits so many seconds; true if a signal came since the waiting was set up, at once if it came before.
 Wait = Callable[[float], bool]

@@ -66,6 +66,10 @@ class Target(Protocol):
         """Insert rows of JSON values, or update those whose `key` is there. Raises `RefusedStatement`."""
         ...
 
+    def interrupt(self) -> None:
+        """Break off, from a signal handler, the transaction that is open, and soon each one after it."""
+        ...
+
     def close(self) -> None:
         """Close the connection."""
         ...
@@ -107,6 +111,10 @@ class SqlSink:
             refused = _Block(self._target, self._rules, lines).store()
             if refused:
                 raise Refused(self._told(lines, refused), refused)
+
+    def interrupt(self) -> None:
+        """Break off what is being written, from a signal handler: `deliver` then raises Transient."""
+        self._target.interrupt()
 
     def close(self) -> None:
         """Close the connection."""

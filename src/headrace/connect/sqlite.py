@@ -11,8 +11,9 @@ from typing import Annotated, Final
 import apsw
 import msgspec
 
+from headrace.clock import SystemClock
 from headrace.connect.appended_file import writing
-from headrace.connect.retry import OnError, Patience
+from headrace.connect.retry import BROKEN_OFF_AFTER_S, OnError, Patience
 from headrace.connect.row_lines import scalar
 from headrace.connect.sql_rows import (
     DELIVERIES,
@@ -25,13 +26,18 @@ from headrace.connect.sql_rows import (
     on_conflict,
     quoted,
 )
-from headrace.errors import UserError
+from headrace.errors import Transient, UserError
 from headrace.events.batch import ValueType
 from headrace.local.files import make_folder
 from headrace.local.sqlite_errors import translated, undo
 
 #: How long a block waits for the transaction of another program before it is delivered later.
 BUSY_TIMEOUT_S: Final = 10.0
+
+#: How often it is asked for the lock meanwhile, and how many steps a statement takes between two looks
+#: whether it is to be broken off: some milliseconds of work.
+_ASK_EVERY_S: Final = 0.02
+_STEPS: Final = 100_000
 
 _TYPES: Final = {
     ValueType.BIT: "INTEGER",
@@ -103,16 +109,20 @@ class SqliteTable:
     """A table of an SQLite file, in write-ahead logging with every commit synced."""
 
     def __init__(self, path: Path, table: str) -> None:
+        self._clock = SystemClock()
         self.place = f"table {table!r} of {path}"
         self._path, self._table = path, table
         self._opened: apsw.Connection | None = None
         self._identity: tuple[int, int] | None = None
+        self._asked_ns = 0
+        self._end_ns: int | None = None
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """Run a transaction that has the file's write lock from its beginning."""
         connection = self._current()
         with self._told(connection):
+            self._asked_ns = self._clock.monotonic_ns()
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -162,6 +172,26 @@ class SqliteTable:
         except _REFUSALS as error:
             raise RefusedStatement(str(error)) from None
 
+    def interrupt(self) -> None:
+        """Break off what hangs, from a signal handler: a statement soon raises Transient, as all after it.
+
+        SQLite waits and works without Python's knowledge, in which a handler would not run; so it is made to
+        look now and then.
+        """
+        if self._end_ns is None:
+            self._end_ns = self._clock.monotonic_ns() + int(BROKEN_OFF_AFTER_S * 1e9)
+
+    def _is_over(self) -> bool:
+        return self._end_ns is not None and self._clock.monotonic_ns() >= self._end_ns
+
+    def _waits(self, _times: int) -> bool:
+        """Wait a moment for the lock; false if that was long enough."""
+        waited_ns = self._clock.monotonic_ns() - self._asked_ns
+        if self._is_over() or waited_ns >= BUSY_TIMEOUT_S * 1e9:
+            return False
+        self._clock.sleep(_ASK_EVERY_S)
+        return True
+
     def close(self) -> None:
         """Close the file."""
         if self._opened is not None:
@@ -184,7 +214,9 @@ class SqliteTable:
             connection = apsw.Connection(str(self._path))
         try:
             with self._told(connection, "open"):
-                connection.set_busy_timeout(round(BUSY_TIMEOUT_S * 1000))
+                self._asked_ns = self._clock.monotonic_ns()
+                connection.set_busy_handler(self._waits)
+                connection.set_progress_handler(self._is_over, _STEPS)
                 connection.pragma("journal_mode", "wal")
                 connection.pragma("synchronous", 2)
         except BaseException:
@@ -199,6 +231,8 @@ class SqliteTable:
             with translated(self._path, connection, doing):
                 yield
         except apsw.Error as error:
+            if self._is_over():  # then the transaction is gone, which is an error of its own to what follows
+                raise Transient(f"{self.place}: a statement was broken off, as the job is to end") from None
             raise UserError(
                 f"{self.place} cannot be written: {error}. Check the settings of the output against the table"
             ) from None

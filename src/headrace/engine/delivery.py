@@ -110,6 +110,7 @@ class Delivery:
         self._delivered: list[int] = []
         self._outages: dict[str, _Outage] = {}
         self._sequence = 0
+        self._interrupted = False
         self._guard: Callable[[Transaction], None] = lambda _: None
 
     def resume(self, guard: Callable[[Transaction], None] = lambda _: None) -> None:
@@ -180,7 +181,11 @@ class Delivery:
         return outputs and f"rows for output {outputs} are kept, and are delivered first when it runs again"
 
     def interrupt(self) -> None:
-        """Break off what waits for a target, where that can be done from a signal handler."""
+        """Break off what waits for a target, where that can be done from a signal handler.
+
+        From now on no output is given up: that it took nothing may be our doing.
+        """
+        self._interrupted = True
         for sink in self._sinks.values():
             if isinstance(sink, Interruptible):
                 sink.interrupt()
@@ -254,7 +259,7 @@ class Delivery:
     # --- rows that are not taken --------------------------------------------------------------------------
 
     def _given_up(self, patience: Patience, outage: _Outage) -> bool:
-        if not patience.sets_aside:
+        if self._interrupted or not patience.sets_aside:
             return False
         tried_s = (self._manner.clock.monotonic_ns() - outage.since_ns) / 1e9
         too_often = patience.max_tries is not None and outage.tries >= patience.max_tries

@@ -120,7 +120,15 @@ class Supervisor:
     def stop(self) -> None:
         """Ask every instance to finish its epoch and end; safe to call from a signal handler."""
         for job in {running.command.whole for running in self._running}:
-            self._stop_job(job)
+            self.stop_job(job)
+
+    def stop_job(self, job: str) -> None:
+        """Ask every instance of one job, and of its stages, as `stop` does."""
+        self._stopping.add(job)
+        for running in self._running:
+            process = running.process
+            if running.command.whole == job and process is not None and process.poll() is None:
+                process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """End every instance at once, as a power cut would; what they committed stands."""
@@ -172,7 +180,7 @@ class Supervisor:
         if code >= 0 and code != TRY_AGAIN:
             running.exit_code = code
             if code != 0:
-                self._stop_job(running.command.whole)
+                self.stop_job(running.command.whole)
             return
         running.last_code = max(code, 0)
         if running.command.whole in self._stopping:
@@ -188,10 +196,3 @@ class Supervisor:
         running.process, running.restart_ns = None, now_ns + int(pause_s * 1e9)
         name = f"{running.command.job}, instance {running.command.instance}"
         self.say(f"{name}: {reason}; starting it again" + (f" in {pause_s:g} s" if pause_s else ""))
-
-    def _stop_job(self, job: str) -> None:
-        self._stopping.add(job)
-        for running in self._running:
-            process = running.process
-            if running.command.whole == job and process is not None and process.poll() is None:
-                process.send_signal(signal.SIGTERM)

@@ -36,6 +36,12 @@ RUN_TASK: Final = "run"
 SCALE_EVERY_S: Final = 0.5
 
 
+#: How long instances that are asked to stop may take to see it before they get a signal, in seconds.
+HURRY_AFTER_S: Final = 2.0
+
+_NEVER_NS: Final = 1 << 62
+
+
 @dataclass(slots=True)
 class Run:
     """Jobs of a project while they run. With `until_end` each job ends when its inputs have been read."""
@@ -52,6 +58,7 @@ class Run:
     _ending: set[str] = field(default_factory=set)
     _trouble: str = ""
     _scales: dict[str, int] = field(default_factory=dict)
+    _stop_seen_ns: dict[str, int] = field(default_factory=dict)
     _next_look_ns: int = 0
 
     def __post_init__(self) -> None:
@@ -77,6 +84,7 @@ class Run:
         if self.clock.monotonic_ns() >= self._next_look_ns:
             self._next_look_ns = self.clock.monotonic_ns() + int(SCALE_EVERY_S * 1e9)
             self._scale()
+            self._hurry()
         done = self.supervisor.watch()
         if self.until_end and not done:
             self._end_in_order()
@@ -108,6 +116,16 @@ class Run:
                 # Also one that was too many, and had not ended yet when it was wanted again.
                 for command in self._commands(job, count):
                     self.supervisor.add(command)
+
+    def _hurry(self) -> None:
+        """Signal instances that were asked to stop and have not: what hangs looks at nothing else."""
+        progress, now_ns = Progress(self.namespace), self.clock.monotonic_ns()
+        for job in self.jobs:
+            if progress.stop_requested(job) == "now" and not self.supervisor.ended(job):
+                since_ns = self._stop_seen_ns.setdefault(job, now_ns)
+                if now_ns - since_ns >= HURRY_AFTER_S * 1e9:
+                    self._stop_seen_ns[job] = _NEVER_NS
+                    self.supervisor.stop_job(job)
 
     def _end_in_order(self) -> None:
         """Ask a job to end at the end of its inputs once nothing writes to them any more."""
