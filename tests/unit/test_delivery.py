@@ -50,8 +50,8 @@ class Bench:
         self.waits, self.said, self.conditions, self.ends_at = [], [], [], 1 << 30
         self.outbox = self.opened()
 
-    def opened(self):
-        manner = Manner(self._tend, self.said.append, self.clock, lambda: 1.0, self._waiting)
+    def opened(self, say=None):
+        manner = Manner(self._tend, say or self.said.append, self.clock, lambda: 1.0, self._waiting)
         found = Delivery(self.progress, self.namespace, "job", "instance-2", self.targets, manner)
         found.resume()
         return found
@@ -99,8 +99,36 @@ def test_a_target_is_asked_until_it_takes_the_rows_and_the_instance_says_so_mean
     assert "Tried 12 times" in bench.conditions[-1].note
     assert {condition.since_us for condition in bench.conditions} == {first.since_us}
     assert bench.outbox.condition is None
-    assert len(bench.said) == 2
-    assert "takes rows again, after" in bench.said[1]
+    assert bench.said[0] == (
+        "job job: output 'hook': it is down. It is asked again, until it takes its rows, and nothing is "
+        "lost. Ctrl-C or `headrace stop job` ends that and keeps the rows; max_tries or give_up_seconds, with "
+        'on_error = "dead-letter", end it without you'
+    )
+    assert "takes rows again, after" in bench.said[-1]
+
+
+def test_a_wait_is_told_at_once_after_a_minute_and_ever_more_seldom(bench):
+    told_us = []
+    bench.outbox = bench.opened(say=lambda _: told_us.append(bench.clock.us))
+    began_us = bench.clock.us
+    bench.targets["hook"].moods = [Transient("down")] * 700
+    bench.commit(1)
+    bench.outbox.deliver()
+    *told_s, _ = [(us - began_us) / 1e6 for us in told_us]
+    assert told_s[0] < 5
+    assert told_s[1:7] == pytest.approx([60, 120, 240, 480, 960, 1920], abs=31)
+    assert max(later - earlier for earlier, later in pairwise(told_s)) < 3700
+
+
+def test_a_wait_that_has_an_end_is_told_with_it(bench):
+    target = bench.targets["hook"] = Target(Patience(True, max_tries=9, give_up_s=3600))
+    bench.outbox = bench.opened()
+    target.moods = [Transient("down")] * 6
+    bench.commit(1)
+    bench.outbox.deliver()
+    assert (
+        "It is asked again, 9 times in all or for 3600 s; then its rows become dead letters." in bench.said[0]
+    )
 
 
 def test_waits_grow_up_to_a_bound_and_what_the_target_wishes_counts(bench):

@@ -39,6 +39,11 @@ TEND_EVERY_S: Final = 0.25
 #: Told to the user once a wait gets this long: a target that is restarted is nothing of note.
 WORTH_TELLING_S: Final = 1.0
 
+#: Told again after so long, and then after twice as long each time, up to an hour: a wait overnight is a few
+#: lines, and whoever looks at a terminal is told soon.
+TOLD_AGAIN_S: Final = 60.0
+_TOLD_SELDOM_S: Final = 3600.0
+
 #: Blocks of an earlier process in memory at once: there are many where dead letters were put back.
 RESUMED_BLOCKS: Final = 16
 
@@ -88,6 +93,7 @@ class _Outage:
     tries: int = 0
     left_s: float = 0.0
     told: bool = False
+    tell_s: float = WORTH_TELLING_S
 
 
 class Delivery:
@@ -217,6 +223,7 @@ class Delivery:
                     raise
                 outage = self._failed(output, error)
                 if not self._given_up(patience, outage):
+                    self._tell(patience, outage)
                     return
                 self._give_up_on(block, error, outage)
             else:
@@ -249,12 +256,30 @@ class Delivery:
         wished_s = error.wished_wait_s if isinstance(error, NotNow) else 0.0
         own_s = backoff_s(outage.tries, FIRST_WAIT_S, LONGEST_WAIT_S, self._manner.jitter())
         outage.left_s = max(own_s, min(wished_s, LONGEST_WISH_S))
-        if outage.left_s >= WORTH_TELLING_S and not outage.told:
-            outage.told = True
-            self._manner.say(
-                f"job {self._job}: {outage.problem}. It is asked again until it does; nothing is lost"
-            )
         return outage
+
+    def _tell(self, patience: Patience, outage: _Outage) -> None:
+        """Say that an output is waited for, and what ends that, if it is time to."""
+        lasts_s = (self._manner.clock.monotonic_ns() - outage.since_ns) / 1e9
+        if (lasts_s if outage.told else outage.left_s) < outage.tell_s:
+            return
+        since = f" since {_time(outage.since_us)}" if outage.told else ""
+        outage.told = True
+        outage.tell_s = max(TOLD_AGAIN_S, min(2 * outage.tell_s, outage.tell_s + _TOLD_SELDOM_S))
+        until = self._until(patience)
+        self._manner.say(f"job {self._job}: {outage.problem}. It is asked again{since}, {until}")
+
+    def _until(self, patience: Patience) -> str:
+        """Return how long an output is asked again, and how to end that."""
+        stop = f"Ctrl-C or `headrace stop {self._job}` ends that and keeps the rows"
+        bounds = [] if patience.max_tries is None else [f"{patience.max_tries:,} times in all"]
+        bounds += [] if patience.give_up_s is None else [f"for {patience.give_up_s:g} s"]
+        if bounds:
+            return f"{' or '.join(bounds)}; then its rows become dead letters. {stop}"
+        return (
+            f"until it takes its rows, and nothing is lost. {stop}; max_tries or give_up_seconds, with "
+            'on_error = "dead-letter", end it without you'
+        )
 
     # --- rows that are not taken --------------------------------------------------------------------------
 
