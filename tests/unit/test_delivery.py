@@ -101,8 +101,8 @@ def test_a_target_is_asked_until_it_takes_the_rows_and_the_instance_says_so_mean
     assert bench.outbox.condition is None
     assert bench.said[0] == (
         "job job: output 'hook': it is down. It is asked again, until it takes its rows, and nothing is "
-        "lost. Ctrl-C or `headrace stop job` ends that and keeps the rows; max_tries or give_up_seconds, with "
-        'on_error = "dead-letter", end it without you'
+        "lost. Ctrl-C or `headrace stop job` ends that and keeps the rows; max_tries or give_up_seconds, "
+        'with on_error = "dead-letter", end it without you'
     )
     assert "takes rows again, after" in bench.said[-1]
 
