@@ -1,8 +1,13 @@
-"""Fixtures of all tests: a PostgreSQL server, started when the first test asks for it."""
+"""What all tests share: a PostgreSQL server, started when the first test asks for it, and no deadlines."""
 
 import pytest
+from hypothesis import settings
 
 from headrace.testing.postgresql import session_server
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("headrace", deadline=None)
+settings.load_profile("headrace")
 
 
 @pytest.fixture(scope="session")
