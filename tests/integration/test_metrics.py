@@ -52,6 +52,7 @@ def status(**changes):
             Lag("in", 0, 5, "events", 4_000_000, 3_000_000),
             Lag("q", 0, 1, "messages"),
             Lag("f", 0, 2, "bytes"),
+            Lag("in", 0, 7, "rows", 9_000_000),
         ],
         "totals": {"events_in": 8, "rows_out": 4, "dead": 1},
         "dead_letters": 1,
@@ -88,6 +89,7 @@ def test_the_page_is_what_prometheus_reads():
     assert found["headrace_lag_events"] == 5
     assert found["headrace_lag_messages"] == 1
     assert found["headrace_lag_bytes"] == 2
+    assert found["headrace_lag_rows"] == 7
     assert found["headrace_watermark_delay_seconds"] == 7.0
     assert found["headrace_stage_busy_seconds_total"] == 2.0
     assert found["headrace_instance_cpu_seconds_total"] == 1.5
@@ -112,6 +114,11 @@ def test_many_partitions_are_told_as_one():
     assert found["headrace_lag_events"].labels == ("j", "in", "all")
     assert found["headrace_lag_events"].value == 2 * (MOST_PARTITIONS + 1)
     assert found["headrace_lag_seconds"].value == 10.0
+
+
+def test_what_is_between_two_stages_is_told_apart_from_the_input():
+    found = [s for s in samples([status()]) if s.name == "headrace_lag_seconds"]
+    assert {s.labels[1]: s.value for s in found} == {"in": 6, "q": 0, "f": 0, "in, repartitioned": 1}
 
 
 def test_the_first_stage_of_a_job_has_instances_of_its_own():

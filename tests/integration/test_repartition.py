@@ -7,6 +7,7 @@ import random
 import pytest
 
 from headrace.clock import ManualClock
+from headrace.connect.exchange import ExchangeSink, ExchangeSource, pack, rows_behind
 from headrace.engine import passing
 from headrace.engine.job import Instance
 from headrace.engine.letters import KILLER
@@ -23,6 +24,7 @@ from headrace.project import Project
 from headrace.project.opening import opened_job
 from headrace.project.stages import stages_of
 from headrace.project.starting import start_jobs
+from headrace.project.status import looking
 
 SETTINGS = """
 [inputs.clicks]
@@ -314,6 +316,39 @@ def test_what_a_query_without_state_has_read_is_not_read_again_by_a_first_stage_
 def exchange(bench):
     [folder] = (bench.namespace.exchanges_folder / "spread").glob("*")
     return Hub.open(folder, "clicks")
+
+
+def waiting(bench):
+    with looking(bench.project, ["spread"]) as look:
+        [status] = look.look()
+    return status, status.waiting()
+
+
+def test_the_status_tells_how_many_rows_wait_between_the_stages_and_since_when(bench):
+    assert waiting(bench)[1] == {"events": 0}
+    for second in range(1, 31):
+        click(bench, second, user=f"user {second % 7}", partition=second % 3)
+    assert waiting(bench)[1] == {"events": 30}
+    bench.run_for("spread~clicks", 60)
+    status, found = waiting(bench)
+    assert found == {"events": 0, "rows": 30}
+    between = [lag for lag in status.lags if lag.unit == "rows"]
+    assert [lag.partition for lag in between] == [0, 1, 2, 3]
+    assert {lag.label for lag in between} == {"clicks, repartitioned"}
+    assert all(lag.oldest_us for lag in between if lag.waiting)
+    bench.run_for("spread", 0.3)
+    assert waiting(bench)[1] == {"events": 0, "rows": 0}
+
+
+def test_of_a_pack_that_was_read_in_part_the_rest_waits(tmp_path, monkeypatch):
+    with Hub.create(tmp_path, "clicks", partitions=1) as hub:
+        sink, source = ExchangeSink(hub), ExchangeSource("clicks", hub, places=1, rule="", ends=False)
+        sink.deliver(sink.block([(0, pack(5, b"a")), (0, pack(0, b"b")), (0, pack(9, b"c"))]), "p", 1)
+        at = source.poll(0, 0, 3, 1 << 20).next_offset
+        assert [rows_behind(hub, 0, place)[0] for place in (0, at, source.end(0))] == [14, 11, 0]
+        monkeypatch.setattr("headrace.connect.exchange._COUNTED_BYTES", 1)
+        monkeypatch.setattr("headrace.connect.exchange._COUNTED_AT_ONCE_BYTES", 1)
+        assert rows_behind(hub, 0, 0)[0] == 15  # the first of three, three times
 
 
 def test_what_a_saved_state_knows_is_dropped_from_between_the_stages(bench):

@@ -130,7 +130,7 @@ def _lag_rows(status: JobStatus) -> list[tuple[object, ...]]:
     return [
         (
             status.job,
-            lag.input,
+            lag.label,
             lag.partition,
             amount_text(lag.waiting, lag.unit),
             seconds_text(lag.seconds(status.at_us) if lag.waiting and lag.oldest_us else None),

@@ -34,6 +34,10 @@ _OFFSETS: Final = 1 << 20
 _FEW_PACKS_BYTES: Final = 64 * 1024
 _EVENT_BYTES: Final = 32
 
+#: Of packs that wait so much is looked through to tell how many rows are in them: some 50 ms.
+_COUNTED_BYTES: Final = 64 * 1024 * 1024
+_COUNTED_AT_ONCE_BYTES: Final = 8 * 1024 * 1024
+
 
 def pack(events: int, content: bytes) -> bytes:
     """Return a pack of so many events."""
@@ -52,6 +56,28 @@ def events_of(body: bytes) -> int:
         raise Fatal("a pack of events between two stages of a job is damaged: it has no head")
     events: int = _EVENTS.unpack_from(body)[0]
     return max(1, events)
+
+
+def rows_behind(hub: Hub, partition: int, offset: int) -> tuple[int, int | None]:
+    """Return how many rows of packs stand behind an offset, and when the first of them was passed on.
+
+    Of very many packs the first are counted, and the others taken to be like them.
+    """
+    number, skipped = divmod(offset, _OFFSETS)
+    end, rows, oldest_us, begin, counted_bytes = hub.ends()[partition], 0, None, None, 0
+    while number < end:
+        found = hub.read(partition, number, max_events=end - number, max_bytes=_COUNTED_AT_ONCE_BYTES)
+        skipped = skipped if found.first_offset == number else 0
+        begin = found.first_offset if begin is None else begin
+        number = found.next_offset
+        for place, body in enumerate(found.bodies):
+            there = max(0, _EVENTS.unpack_from(body)[0] - skipped)
+            rows, skipped, counted_bytes = rows + there, 0, counted_bytes + len(body)
+            if there and oldest_us is None:
+                oldest_us = int(found.enqueued_us[place])
+        if counted_bytes >= _COUNTED_BYTES:
+            return rows * (end - begin) // (number - begin), oldest_us
+    return rows, oldest_us
 
 
 class ExchangeSource:

@@ -11,6 +11,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Final, Literal
 
+from headrace.connect.exchange import rows_behind
 from headrace.connect.files import FileSettings
 from headrace.engine.made_anew import is_of
 from headrace.local.hub import Hub
@@ -25,16 +26,23 @@ from headrace.local.standing import LastEpoch, oldest_message_us
 class Lag:
     """What of one partition of an input waits to be read.
 
-    `waiting` counts in `unit`; `oldest_us` is when the oldest of it arrived, `watermark_us` the time that the
-    last commit left the partition at; times are microseconds since 1970 UTC, None where they are not known.
+    `waiting` counts in `unit`; rows are those of an input that is repartitioned, on their way between the two
+    stages, and the partition is one of those that they are divided into. `oldest_us` is when the oldest of it
+    arrived, `watermark_us` the time that the last commit left the partition at; times are microseconds since
+    1970 UTC, None where they are not known.
     """
 
     input: str
     partition: int
     waiting: int
-    unit: Literal["events", "messages", "bytes"]
+    unit: Literal["events", "messages", "bytes", "rows"]
     oldest_us: int | None = None
     watermark_us: int | None = None
+
+    @property
+    def label(self) -> str:
+        """What waits, in a word or two: two parts of an input may have the same numbers of partitions."""
+        return f"{self.input}, repartitioned" if self.unit == "rows" else self.input
 
     def seconds(self, now_us: int) -> float:
         """Return how old the oldest event is that waits, 0 when none does or nobody knows."""
@@ -61,6 +69,22 @@ def hub_lags(
             found = hub.read(partition, at, max_events=1, max_bytes=1)
             oldest_us = int(found.enqueued_us[0]) if len(found) else None
         lags.append(Lag(name, partition, max(0, end - at), "events", oldest_us, watermarks_us.get(partition)))
+    return lags
+
+
+def exchange_lags(
+    name: str,
+    hub: Hub,
+    positions: Mapping[tuple[str, int], Position],
+    watermarks_us: Mapping[int, int | None],
+) -> list[Lag]:
+    """Return what waits between the stages of a job, of an input, in each partition behind `positions`."""
+    lags = []
+    for partition in range(hub.partitions):
+        known = positions.get((name, partition))
+        at = known.next_offset if known is not None and is_of(known, hub.identity) else 0
+        rows, oldest_us = rows_behind(hub, partition, at)
+        lags.append(Lag(name, partition, rows, "rows", oldest_us, watermarks_us.get(partition)))
     return lags
 
 

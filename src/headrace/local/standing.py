@@ -44,12 +44,13 @@ class Waiting(NamedTuple):
 class Standing:
     """What is on record of a job, or of a stage of one.
 
-    `positions` are those of inputs that it reads itself, and not what another stage passes on. `states` has
-    the size in bytes of what each task keeps, as last saved.
+    `positions` are those of inputs that it reads itself, `passed_on` those in what another stage passes on.
+    `states` has the size in bytes of what each task keeps, as last saved.
     """
 
     epochs: Mapping[str, LastEpoch]
     positions: Mapping[tuple[str, int], Position]
+    passed_on: Mapping[tuple[str, int], Position]
     states: Mapping[str, int]
     outbox: Mapping[str, Waiting]
 
@@ -67,14 +68,13 @@ def standing_of(namespace: Namespace, job: str) -> Standing:
             return list(connection.execute(sql, (job,)))
 
         epochs = {task: LastEpoch(*of) for task, *of, _ in rows(_LAST_EPOCHS)}
-        positions = {
-            (name, partition): Position(*of)
-            for task, name, partition, *of in rows(_POSITIONS)
-            if STAGE_MARK not in task
-        }
+        positions: dict[tuple[str, int], Position] = {}
+        passed_on: dict[tuple[str, int], Position] = {}
+        for task, name, partition, *of in rows(_POSITIONS):
+            (passed_on if STAGE_MARK in task else positions)[name, partition] = Position(*of)
         states = dict(rows(_STATES))
         outbox = {output: Waiting(*of) for output, *of in rows(_OUTBOX)}
-    return Standing(epochs, positions, states, outbox)
+    return Standing(epochs, positions, passed_on, states, outbox)
 
 
 def dead_letters_of(namespace: Namespace, job: str) -> int:

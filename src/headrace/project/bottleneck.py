@@ -118,7 +118,7 @@ def _in_stages(status: JobStatus) -> bool:
 def _waiting(status: JobStatus) -> Mapping[str, int | None]:
     """Return how many events of each input wait; of files only bytes are known, unless there are none."""
     waiting: dict[str, int | None] = {}
-    for lag in status.lags:
+    for lag in [lag for lag in status.lags if lag.unit != "rows"]:  # these the job has read itself
         known = waiting.get(lag.input, 0)
         countable = lag.unit != "bytes" or lag.waiting == 0
         waiting[lag.input] = known + lag.waiting if countable and known is not None else None

@@ -53,6 +53,12 @@ def open_exchange_hub(namespace: Namespace, job: str, name: str, repartition: Re
     return open_exchange(_folder(namespace, job, repartition), name, repartition.count)
 
 
+def look_at_exchange(namespace: Namespace, job: str, name: str, repartition: Repartition) -> Hub | None:
+    """Open the hub between the stages of a job, only to look; None if there is none yet."""
+    folder = _folder(namespace, job, repartition)
+    return Hub.open(folder, name, looking=True) if name in Hub.names(folder) else None
+
+
 def open_exchange_source(
     project: Project, namespace: Namespace, job: str, name: str, layout: Layout
 ) -> ExchangeSource:

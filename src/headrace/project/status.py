@@ -14,7 +14,7 @@ from headrace.connect.files import FileSettings
 from headrace.connect.hub import HubSettings
 from headrace.connect.queue import QueueSettings
 from headrace.engine.health import Health, health_of
-from headrace.engine.lag import Lag, file_lag, hub_lags, queue_lag, watermarks_us
+from headrace.engine.lag import Lag, exchange_lags, file_lag, hub_lags, queue_lag, watermarks_us
 from headrace.engine.telemetry import Rates, rates
 from headrace.errors import HeadraceError, UserError
 from headrace.limits import MAX_INPUT_FILE_BYTES
@@ -26,7 +26,8 @@ from headrace.local.standing import Standing, Waiting, dead_letters_of, standing
 from headrace.names import STAGE_MARK, stage_name
 from headrace.project.project import Project
 from headrace.project.running import RUN_TASK
-from headrace.project.stages import stages_of
+from headrace.project.stages import layout_of, look_at_exchange
+from headrace.sql.partitioning import Repartition
 
 #: A heartbeat this young says that an instance runs, where nobody may look at the locks.
 _ALIVE_S: Final = 3.0
@@ -125,9 +126,9 @@ class Looking:
 
     def _status(self, job: str) -> JobStatus:
         progress, now_us = Progress(self._namespace), self._namespace.clock.now_us()
-        trouble, stages = "", list[str]()
+        trouble, stages = "", dict[str, Repartition]()
         try:
-            stages = stages_of(self._project, job)
+            stages = dict(layout_of(self._project, self._project.script(job)).repartitions)
         except (HeadraceError, OSError) as error:
             trouble = str(error)
         names = [job, *(stage_name(job, name) for name in stages)]
@@ -139,6 +140,8 @@ class Looking:
             reader = stage_name(job, name) if name in stages else job
             try:
                 lags += self._lags(reader, name, stands[reader])
+                if name in stages:
+                    lags += self._lags_between(job, name, stages[name], stands[job])
             except (HeadraceError, OSError) as error:
                 trouble = trouble or f"input '{name}': {error}"
         waiting = sum(lag.waiting for lag in lags)
@@ -197,6 +200,14 @@ class Looking:
                 record = InputFiles(self._namespace, reader, name).since(0)
                 mark = watermarks_us(stand.epochs, name, 1)[0]
                 return [file_lag(name, self._project.folder, files, record, number, at, mark)]
+
+    def _lags_between(self, job: str, name: str, repartition: Repartition, stand: Standing) -> list[Lag]:
+        hub = look_at_exchange(self._namespace, job, name, repartition)
+        if hub is None:
+            return []
+        with contextlib.closing(hub):
+            marks = watermarks_us(stand.epochs, name, hub.partitions)
+            return exchange_lags(name, hub, stand.passed_on, marks)
 
     def _hub_lags(self, name: str, settings: HubSettings, stand: Standing) -> list[Lag]:
         own, folder = settings.hub or name, self._namespace.hubs_folder

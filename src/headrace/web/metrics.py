@@ -66,6 +66,7 @@ METRICS: Final = (
     Metric("headrace_lag_events", _INPUT, "events of a hub that wait to be read"),
     Metric("headrace_lag_messages", _INPUT, "messages that stand in a queue"),
     Metric("headrace_lag_bytes", _INPUT, "bytes of files that wait to be read"),
+    Metric("headrace_lag_rows", _INPUT, "rows between the stages of a job that repartitions the input"),
     Metric("headrace_lag_seconds", _INPUT, "how long ago the oldest event that waits arrived"),
     Metric("headrace_watermark_delay_seconds", _INPUT, "how far the watermark is behind the clock"),
     Metric("headrace_instance_heartbeat_timestamp_seconds", _INSTANCE, "when the instance last reported"),
@@ -178,14 +179,14 @@ def _of_job(status: JobStatus) -> Iterator[Sample]:
 def _by_input(lags: Iterable[Lag]) -> Mapping[str, list[Lag]]:
     found: dict[str, list[Lag]] = {}
     for lag in lags:
-        found.setdefault(lag.input, []).append(lag)
+        found.setdefault(lag.label, []).append(lag)
     return found
 
 
 def _of_input(status: JobStatus, lags: Sequence[Lag]) -> Iterator[Sample]:
     parts = {str(lag.partition): [lag] for lag in lags} if len(lags) <= MOST_PARTITIONS else {"all": lags}
     for partition, own in parts.items():
-        labels = (status.job, own[0].input, partition)
+        labels = (status.job, own[0].label, partition)
         yield Sample(f"headrace_lag_{own[0].unit}", labels, sum(lag.waiting for lag in own))
         yield Sample("headrace_lag_seconds", labels, max(lag.seconds(status.at_us) for lag in own))
         delays = [delay for lag in own if (delay := lag.watermark_delay_s(status.at_us)) is not None]
