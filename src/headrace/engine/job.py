@@ -1,9 +1,8 @@
 """The job loop: poll -> decode -> run -> commit in one transaction -> acknowledge and deliver.
 
-Everything an epoch changes is in one namespace transaction: the fence check, what was read, queue deletes,
-dead letters, rows of local outputs, and the encoded blocks of remote ones (the outbox). A process that dies
-before the commit has changed nothing; one that dies after it finds its undelivered blocks in the outbox.
-Outputs are never computed twice for the same event.
+Everything an epoch changes is in one namespace transaction (`committing`). A process that dies before the
+commit has changed nothing; one that dies after it finds its undelivered blocks in the outbox. Outputs are
+never computed twice for the same event. Which tasks an instance has is told by `holdings`.
 
 A script without state runs batch by batch. One with state runs along the timelines of its tasks; what changes
 them is on record in the same transaction, and while nothing comes the clock lets their windows close.
@@ -14,22 +13,23 @@ Where an input is to be repartitioned a job of its own does that, the first stag
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
 from headrace.clock import Clock, SystemClock
 from headrace.connect.files import FileSource
-from headrace.connect.sink import LocalSink, Prepared, RemoteSink
-from headrace.connect.source import CompetingSource, OrderedSource, Poll
+from headrace.connect.sink import RemoteSink
+from headrace.connect.source import CompetingSource, OrderedSource
 from headrace.engine.arrivals import NOTHING, Arranger, Arrivals, add_tally
 from headrace.engine.bad_input import BadShare
-from headrace.engine.counting import count_inputs
+from headrace.engine.committing import Committing
 from headrace.engine.delivery import Delivery, Manner
 from headrace.engine.health import COMMITTED
+from headrace.engine.holdings import Holdings
 from headrace.engine.intake import Intake
 from headrace.engine.journal import Journal
-from headrace.engine.letters import KILLER, Part, dead_letters, where_it_stopped
+from headrace.engine.letters import KILLER, Part, where_it_stopped
 from headrace.engine.made_anew import MadeAnew
 from headrace.engine.open_job import OpenJob, instance_name
 from headrace.engine.pace import Pace, Ticking
@@ -46,8 +46,7 @@ from headrace.engine.timeline import Ticks, keeps_state
 from headrace.engine.writing import DeadRow, Outcome, RowIds, position_ids, prepare, time_ids
 from headrace.errors import DataError, Fatal, HeadraceError, Transient
 from headrace.faults import crash_point
-from headrace.local.dead_letters import DeadLetters
-from headrace.local.namespace import Namespace, Transaction
+from headrace.local.namespace import Namespace
 from headrace.local.ownership import Owned
 from headrace.local.progress import Condition, Progress
 
@@ -78,7 +77,6 @@ class Instance:
         self._job, self._namespace, self._say = job, namespace, say
         self._clock = clock or SystemClock()
         self._progress = Progress(namespace)
-        self._dead_letters = DeadLetters(namespace)
         self._instance, self._instances = instance, instances
         self._name = instance_name(instance)
         self._shares = Shares(self._progress, job.name, instance, instances, self._clock, whole=job.whole)
@@ -106,11 +104,22 @@ class Instance:
         self.clocks = StageClocks(self._clock, self._sizes)
         self._intake = Intake(self._tasks, self._competing, self._arranger, self.clocks, self._clock)
         self._ticking = Ticking(self._clock)
-        self._bad_share = BadShare(job.bad, namespace, job.name, self._name)
+        self._holdings = Holdings(self._tasks, self._stateful, self._passing, self._shares, self._arranger)
+        self._committing = Committing(
+            job,
+            namespace,
+            self._holdings,
+            self._staging,
+            self._delivery,
+            self.clocks,
+            self._clock,
+            self._journal,
+            BadShare(job.bad, namespace, job.name, self._name),
+        )
         self._wanted = wanted
         self._stopping = False
         self._next_tend_ns = self._next_others_ns = 0
-        self._began_us, self._committed_us = self._clock.now_us(), 0
+        self._began_us = self._clock.now_us()
 
     def stop(self) -> None:
         """Ask the loop to end after the epoch it is in; safe to call from a signal handler.
@@ -135,7 +144,8 @@ class Instance:
             else:
                 self._stateful.check_start()
             self._tasks.check_start()
-            self._from_us = self._progress.start_us(self._job.whole)
+            self._committing.ownership = self._ownership
+            self._committing.from_us = self._progress.start_us(self._job.whole)
             self._journal.started(self._job, self._instances)
             for source in self._competing:
                 source.reclaim()
@@ -162,9 +172,7 @@ class Instance:
                 self._beat(Condition("ended", self._clock.now_us(), ended))
             self._journal.ended(ended, self.clocks.events_in, self.clocks.rows_out)
             self._intake.close(blameless=blameless)
-            self._tasks.release(died=died)
-            if self._stateful is not None:
-                self._stateful.release(died=died)
+            self._holdings.release(died=died)
             self._ownership.release()
 
     def _loop(self) -> None:
@@ -185,8 +193,8 @@ class Instance:
                     return
                 self._acquire()
                 self._deliver_for_others()
-                giving = self._gives()
-            arrivals = self._intake.take(self._pace.rows, self._ahead())
+                giving = self._holdings.gives()
+            arrivals = self._intake.take(self._pace.rows, self._holdings.ahead())
             if arrivals is not None:
                 self._epoch(arrivals, reading_on=not giving)
             elif ending and self._at_end():
@@ -199,14 +207,14 @@ class Instance:
                     self._pace.rest()
             # At the end whoever has a task finishes it: the one it belongs to may have ended already.
             if giving and not self._intake.pending and not (ending and self._at_end()):
-                self._give_back()
-                self._journal.owns(self._owned_tasks())
+                self._holdings.give_back()
+                self._journal.owns(self._holdings.names())
                 giving = False
             if self._ticking.due:
                 self._tick()
 
     def _beat(self, condition: Condition) -> None:
-        counters = {**self.clocks.counters(), COMMITTED: self._committed_us}
+        counters = {**self.clocks.counters(), COMMITTED: self._committing.committed_us}
         self._progress.beat(self._job.name, self._name, counters, condition)
 
     def _tend(self, condition: Condition) -> bool:
@@ -227,46 +235,8 @@ class Instance:
     # --- sharing -------------------------------------------------------------------------------------
 
     def _acquire(self) -> None:
-        """Take the tasks that are ours to take."""
-        if self._stateful is None:
-            self._tasks.acquire(lambda number, _: self._shares.takes(number))
-        else:
-            self._stateful.acquire(self._shares, self._arranger)
-            stateful = self._stateful
-            if self._passing is not None:
-                self._passing.hold(stateful.owned)
-            self._tasks.acquire(lambda _, place: stateful.owns(place))
-        self._journal.owns(self._owned_tasks())
-
-    def _owned_tasks(self) -> dict[str, bool]:
-        """Return the names of our tasks, and whether each goes on with what it kept."""
-        if self._stateful is None:
-            return dict.fromkeys((task.name for task in self._tasks.owned), False)
-        return {task.name: task.restored for task in self._stateful.owned}
-
-    def _gives(self) -> bool:
-        """Tell whether we have tasks that are another instance's."""
-        if self._stateful is not None:
-            return bool(self._stateful.given(self._shares))
-        return self._tasks.any_owned(lambda number, _: self._shares.gives(number))
-
-    def _give_back(self) -> None:
-        """Release what is another's; nothing of it is in hand any more."""
-        if self._stateful is None:
-            self._tasks.give_back(lambda number, _: self._shares.gives(number))
-            return
-        stateful, given = self._stateful, self._stateful.given(self._shares)
-        self._tasks.give_back(lambda _, place: stateful.goes_with(place, given))
-        if self._passing is not None:
-            self._passing.hold([task for task in stateful.owned if task not in given])
-        stateful.give_back(given)
-
-    def _ahead(self) -> set[tuple[str, int]]:
-        if self._stateful is None:
-            return set()
-        if self._passing is not None:
-            return self._passing.ahead(self._stateful.owned)
-        return self._stateful.ahead()
+        self._holdings.acquire()
+        self._journal.owns(self._holdings.names())
 
     def _deliver_for_others(self) -> None:
         """Deliver what nobody else does: rows of instances that are no more, and those that were put back."""
@@ -291,8 +261,8 @@ class Instance:
     def _epoch(self, arrivals: Arrivals, *, reading_on: bool) -> None:
         with self._pace.timed(arrivals.events, full=arrivals.full):
             if arrivals.full and reading_on:
-                self._intake.read_ahead(self._pace.rows, self._ahead())
-            self._commit(arrivals, self._parts(arrivals))
+                self._intake.read_ahead(self._pace.rows, self._holdings.ahead())
+            self._committing.commit(arrivals, self._parts(arrivals))
             self._intake.done(arrivals)
             self._ticking.wake()
 
@@ -348,7 +318,7 @@ class Instance:
             if results or task.is_followed or self._passing is not None:
                 parts.append(self._part(task, results, NOTHING))
         if parts:
-            self._commit(NOTHING, parts)
+            self._committing.commit(NOTHING, parts)
         return fruitful
 
     def _finish(self) -> None:
@@ -363,7 +333,7 @@ class Instance:
             results = self._run(NOTHING, partial(task.finish, NOTHING.first))
             parts.append(self._part(task, results, NOTHING))
         if parts:
-            self._commit(NOTHING, parts)
+            self._committing.commit(NOTHING, parts)
 
     def _run(self, arrivals: Arrivals, run: Callable[[], Results]) -> Results:
         try:
@@ -389,7 +359,7 @@ class Instance:
                 part = Part(task, Outcome(), results, self._passing.packed(task, results))
             else:
                 ids = self._row_ids(task, arrivals)
-                outcome = prepare(results, arrivals.first, self._job.sinks, ids, self._from_us)
+                outcome = prepare(results, arrivals.first, self._job.sinks, ids, self._committing.from_us)
                 part = Part(task, outcome, results)
         work.rows_out += part.rows
         work.bytes_out += part.size_bytes
@@ -401,98 +371,6 @@ class Instance:
         name = f"{self._job.name}{task.suffix}"
         return lambda output, batch: time_ids(name, output, batch)
 
-    def _commit(self, arrivals: Arrivals, parts: Sequence[Part]) -> None:
-        self._judge(arrivals, parts)
-        letters = dead_letters(self._job, arrivals, parts, self._from_us, self._clock.now_us())
-        staged = {}
-        if payloads := self._staging.payloads(parts):
-            with self.clocks.stage("write"):
-                staged = self._staging.stage(payloads)
-        with self.clocks.stage("commit") as work:
-            work.rows_in += arrivals.events
-            asked_ns = self.clocks.now_ns()
-            with self._namespace.transaction() as tx:
-                self.clocks.waited("lock_wait", asked_ns, within="commit")
-                crash_point("job.commit.begin")
-                self._ownership.check(tx)
-                self._tasks.save(tx, arrivals.polls, arrivals.watermarks_us)
-                for part in parts:
-                    if part.task is not None:
-                        part.task.log(tx, arrivals, part.results.answers)
-                for poll in arrivals.polls:
-                    if poll.leases:
-                        self._competing_source(poll).finish(tx, poll)
-                self._staging.publish(tx, staged)
-                for part in parts:
-                    self._write(tx, part)
-                crash_point("job.commit.outputs_written")
-                self._dead_letters.add(tx, letters)
-                self._bad_share.save(tx)
-                self._count(tx, arrivals, parts, len(letters))
-                crash_point("job.commit.before")
-            crash_point("job.commit.after")
-        self._committed_us = self._clock.now_us()
-        self._staging.settle()
-        self._tasks.advance(arrivals.polls)
-        if self._stateful is not None:
-            self._stateful.committed([part.task for part in parts if part.task is not None])
-        for part in parts:
-            if self._passing is not None and part.task is not None:
-                self._passing.committed(part.task, part.passed)
-        with self.clocks.stage("deliver") as work:
-            for prepared in self._delivered(parts):
-                work.rows_in += prepared.rows
-                work.bytes_in += len(prepared.payload)
-            if self._passing is None:
-                self._delivery.deliver()
-            else:
-                self._passing.deliver()
-
-    def _delivered(self, parts: Sequence[Part]) -> Iterator[Prepared[bytes]]:
-        """Yield what goes to outputs behind the outbox."""
-        for part in parts:
-            for name, prepared in part.outcome.prepared.items():
-                if name not in self._staging and not isinstance(self._job.sinks[name], LocalSink):
-                    yield prepared
-
-    def _write(self, tx: Transaction, part: Part) -> None:
-        if self._passing is not None and part.task is not None:
-            self._passing.add(tx, part.task, part.passed)
-        for name, prepared in part.outcome.prepared.items():
-            sink = self._job.sinks[name]
-            if isinstance(sink, LocalSink):
-                sink.write(tx, prepared)
-            elif name not in self._staging:
-                self._delivery.add(tx, name, prepared.payload)
-
-    def _judge(self, arrivals: Arrivals, parts: Sequence[Part]) -> None:
-        """Raise DataError, before anything is written, where bad events stop the job."""
-        if reject := self._job.bad.stopping(arrivals):
-            raise DataError(f"{reject.reason}\n{where_it_stopped(arrivals, reject.origin)}")
-        self._bad_share.judge(arrivals, [origin for part in parts for origin in part.outcome.dead])
-
-    def _count(self, tx: Transaction, arrivals: Arrivals, parts: Sequence[Part], dead: int) -> None:
-        rows_out = sum(part.rows for part in parts)
-        self.clocks.events_in += arrivals.events
-        self.clocks.rows_out += rows_out
-        self.clocks.dead += dead
-        if dead:
-            self._journal.began("dead_letters", "dead letters are kept from now on", dead=dead)
-        self.clocks.epochs += 1
-        count_inputs(self.clocks, self._journal, arrivals)
-        # Of a job in two stages each event is read by the first, and each row written by the second.
-        read = sum(len(poll.bodies) for poll in arrivals.polls if poll.packed is None)
-        written = 0 if self._passing is not None else rows_out
-        counts = {"events_in": read, "rows_out": written, "dead": dead}
-        if dropped := len(arrivals.rejected) - len(self._job.bad.kept(arrivals)):
-            counts["dropped"] = dropped
-        self._progress.count(tx, self._job.whole, counts)
-
     def _sizes(self) -> dict[str, float]:
         kept = {} if self._stateful is None else {"state_rows": sum(t.rows for t in self._stateful.owned)}
         return {"batch_limit_rows": self._pace.rows, **kept}
-
-    def _competing_source(self, poll: Poll) -> CompetingSource:
-        source = self._job.sources[poll.input]
-        assert isinstance(source, CompetingSource)
-        return source
