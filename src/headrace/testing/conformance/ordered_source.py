@@ -150,14 +150,15 @@ class OrderedSourceSuite:
     def test_what_it_reads_is_known_by_the_same_identity_after_a_restart(
         self, harness: OrderedHarness
     ) -> None:
-        """The identity, the place and the number of partitions stay."""
+        """The identities, the place and the number of partitions stay: a job goes on by them."""
         harness.publish(0, numbered(0, 1))
         known = []
         for _ in range(2):
             with _opened(harness) as source:
                 poll = source.poll(0, source.begin(0), 1, _MUCH_BYTES)
                 assert poll is not None, "an event was published and is not found"
-                known.append((poll.identity, source.kind, source.place, source.partitions, source.ends))
+                own = (source.identity, source.kind, source.place, source.partitions, source.ends)
+                known.append((poll.identity, *own))
         assert known[0] == known[1], f"before and after a restart: {known}"
 
     def test_begin_and_end_are_those_of_what_is_there(self, harness: OrderedHarness) -> None:
