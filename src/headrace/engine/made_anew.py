@@ -74,8 +74,9 @@ class MadeAnew:
     def _told_of_exchange(self, input_name: str) -> str:
         return (
             f"job '{self._whole}' cannot go on: the hub between its stages for input '{input_name}' is not "
-            "the one that was read and written so far. It was removed from `exchanges` in the data folder: "
-            f"put it back, or let the job start elsewhere: {self._by_start}"
+            "the one that was read and written so far. It was removed from `exchanges` in the data folder, "
+            "or the input is divided in another way now, by another query or other settings. Put back what "
+            f"was changed, or let the job start elsewhere: {self._by_start}"
         )
 
     @property
