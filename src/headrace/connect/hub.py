@@ -71,11 +71,12 @@ class HubSource:
         if offset == end:
             return None
         size = {"max_events": max_events, "max_bytes": max_bytes}
-        found = self._ahead.take(partition, (offset, *size.values()))
-        found = found or self._hub.read(partition, offset, **size)
+        found = self._ahead.take(partition, (offset, max_events))
+        if found is None or found.size_bytes > max_bytes:  # that changes from poll to poll
+            found = self._hub.read(partition, offset, **size)
         if len(found) >= max_events * _ENOUGH and found.next_offset + max_events <= end:
             read = partial(self._hub.read, partition, found.next_offset, **size)
-            self._ahead.begin(partition, (found.next_offset, *size.values()), read)
+            self._ahead.begin(partition, (found.next_offset, max_events), read)
         offsets = range(found.first_offset, found.next_offset)
         return Poll(
             self._input,

@@ -34,6 +34,11 @@ class Slice:
         """The offset after the last event: where to read on."""
         return self.first_offset + sum(part.events for part in self.contents)
 
+    @property
+    def size_bytes(self) -> int:
+        """What the bodies take, with what separates them."""
+        return sum(len(part.payload) for part in self.contents)
+
     @cached_property
     def bodies(self) -> list[bytes]:
         """The bodies as published."""
