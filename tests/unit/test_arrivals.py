@@ -3,15 +3,24 @@
 import sys
 import threading
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from headrace.connect.source import Poll
 from headrace.engine.arrivals import Arranger
+from headrace.events.batch import ORIGIN, Batch
+from headrace.events.formats.json import rows
 from headrace.sql.bind import bind
+
+BODIES = st.sampled_from(
+    [b'{"id": 1}', b'{"id": "a", "more": [2]}', b'[{"id": 3}, {"id": 4}]', b'{"id":\n5}', b"{", b""]
+)
 
 
 def test_events_have_numbers_of_their_own_whichever_thread_arranges_them():
     arranger = Arranger(bind("SELECT id INTO rows FROM events"), None)
     numbers: list[range] = []
-    poll = Poll("events", [b'{"id": 1}'], b'{"id": 1}', None, 0, [0])
+    poll = Poll("events", [b'{"id": 1}'], [b'{"id": 1}'], None, 0, [0])
 
     def arrange():
         for _ in range(300):
@@ -29,3 +38,27 @@ def test_events_have_numbers_of_their_own_whichever_thread_arranges_them():
     finally:
         sys.setswitchinterval(before_s)
     assert len({number for some in numbers for number in some}) == 2 * 300 * 3
+
+
+def poll_of(bodies: list[bytes], partition: int) -> Poll:
+    lines = None if b"\n" in b"".join(bodies) else b"\n".join(bodies)
+    return Poll("events", bodies, lines and [lines], None, partition, range(len(bodies)))
+
+
+def said_in(batch: Batch) -> list[dict[str, object]]:
+    return [{name: value for name, value in row.items() if value is not None} for row in rows(batch)]
+
+
+@given(st.lists(st.lists(BODIES, min_size=1, max_size=40), max_size=4))
+def test_polls_of_an_input_are_decoded_together_as_they_are_one_by_one(parts):
+    script = bind("SELECT id, more, PartitionId INTO rows FROM events")
+    polls = [poll_of(bodies, partition) for partition, bodies in enumerate(parts)]
+    together, alone = Arranger(script, None), Arranger(script, None)
+    found = together.arrange(polls, 0)
+    singly = [alone.arrange([poll], 0) for poll in polls]
+    assert found.starts == [start for one in singly for start in one.starts]
+    assert found.rejected == [reject for one in singly for reject in one.rejected]
+    for piece, expected in zip(found.pieces, [piece for one in singly for piece in one.pieces], strict=True):
+        assert piece.poll is expected.poll
+        assert said_in(piece.batch) == said_in(expected.batch)
+        assert piece.batch.frame[ORIGIN].to_list() == expected.batch.frame[ORIGIN].to_list()

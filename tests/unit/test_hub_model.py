@@ -147,8 +147,8 @@ class HubModel(RuleBasedStateMachine):
         none = [None] * len(found)
         columns = found.enqueued_us.to_list(), found.bodies, found.keys or none, found.properties or none
         assert list(zip(*columns, strict=True)) == rows
-        if found.joined is not None:
-            assert found.joined.split(b"\n") == found.bodies or not found.bodies
+        if found.chunks:
+            assert b"\n".join(found.chunks).split(b"\n") == found.bodies
 
 
 HubModel.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)

@@ -123,7 +123,7 @@ class ExchangeSource:
         return Poll(
             self._input,
             bodies,
-            joined=None,
+            chunks=None,
             arrival_us=None,
             partition=partition,
             offsets=offsets,

@@ -291,18 +291,19 @@ class FileSource:
                 for number, piece in zip(reading.numbers, reading.pieces, strict=True)
             ]
         )
-        joined: bytes | None = None
+        chunks: Sequence[bytes] | None = None
         bodies: Sequence[bytes] = reading.pieces[0].rows
         if reading.decoded is None:
             lines = Bodies.of(reading.pieces)
-            bodies, joined = lines, lines.text
-            if reading.kind[0] == "csv" and joined.count(b"\n") >= len(lines):
-                joined = None  # a record holds a newline
+            bodies = lines
+            # Else a record holds a newline.
+            if reading.kind[0] != "csv" or lines.text.count(b"\n") < len(lines):
+                chunks = (lines.text,)
         form, header, delimiter = reading.kind
         return Poll(
             self._input,
             bodies,
-            joined,
+            chunks,
             None,
             0,
             offsets.data,

@@ -81,7 +81,7 @@ class HubSource:
         return Poll(
             self._input,
             _Bodies(found),
-            found.joined,
+            found.chunks,
             found.enqueued_us,
             partition,
             offsets,

@@ -54,7 +54,7 @@ class QueueSource:
         return Poll(
             input=self.input,
             bodies=[message.body for message in messages],
-            joined=None,
+            chunks=None,
             arrival_us=arrival_us,
             partition=0,
             offsets=[message.id for message in messages],

@@ -22,14 +22,14 @@ from headrace.local.namespace import Transaction
 class Poll:
     """Events read together, in order.
 
-    `bodies` are the payloads as published; `joined`, where known, is the same separated by newlines, no body
-    holding one. `arrival_us` has the arrival time of each, in microseconds since 1970 UTC; where it is None
-    events arrive at the time that TIMESTAMP BY gives them, or else when they are read. `offsets` are the
-    positions within `partition`: an integer per event, ascending, or the message id for a competing source,
-    whose leases are `leases`. `behind` is where to read on, if that is not the last offset plus one.
-    `properties` came beside the bodies; `identity` tells what was read from all else. Where `packed` is given
-    bodies are packs of events (see `exchange`): so many, without the first `skipped`, in one partition. All
-    are of one `tenant`, where a queue has tenants.
+    `bodies` are the payloads as published; `chunks`, where known, are the same in fewer pieces, the bodies
+    in each separated by newlines, no body holding one. `arrival_us` has the arrival time of each, in
+    microseconds since 1970 UTC; where it is None events arrive at the time that TIMESTAMP BY gives them, or
+    else when they are read. `offsets` are the positions within `partition`: an integer per event,
+    ascending, or the message id for a competing source, whose leases are `leases`. `behind` is where to
+    read on, if that is not the last offset plus one. `properties` came beside the bodies; `identity` tells
+    what was read from all else. Where `packed` is given bodies are packs of events (see `exchange`): so
+    many, without the first `skipped`, in one partition. All are of one `tenant`, where a queue has tenants.
 
     Bodies are in `format`; `header` stands once before all of them, as the first line of a CSV file does
     (whose fields `delimiter` separates), and a poll never reaches from one header to the next. A source that
@@ -39,7 +39,7 @@ class Poll:
 
     input: str
     bodies: Sequence[bytes]
-    joined: bytes | None
+    chunks: Sequence[bytes] | None
     arrival_us: pl.Series | None
     partition: int
     offsets: Sequence[int]
@@ -65,7 +65,14 @@ class Poll:
         """The size of all bodies; of rows with their types what they take in memory."""
         if self.decoded is not None:
             return int(self.decoded.batch.frame.estimated_size())
-        return sum(map(len, self.bodies)) if self.joined is None else len(self.joined)
+        if self.chunks is None:
+            return sum(map(len, self.bodies))
+        return sum(map(len, self.chunks)) + len(self.chunks) - 1
+
+    @property
+    def joined(self) -> bytes | None:
+        """All bodies separated by newlines, where no body holds one."""
+        return None if self.chunks is None else b"\n".join(self.chunks)
 
     @property
     def next_offset(self) -> int:

@@ -22,14 +22,12 @@ from headrace.engine.operator import FOREVER_US
 from headrace.engine.packs import Pack, packs_in
 from headrace.engine.schema import conform
 from headrace.engine.service_columns import arrived, arriving_at
+from headrace.engine.together import Bodies, chunks
 from headrace.events.batch import DTYPES, ORIGIN, TIME, Batch, ValueType, concat
 from headrace.events.formats.decoded import Decoded, Decoder
 from headrace.events.formats.decoders import decoder_of
 from headrace.events.watermark import Judged, Policy, Tally, judged
 from headrace.sql.plan import Script, timestamps
-
-#: So few events of all partitions are decoded at once: one call costs as much as a hundred events do.
-_TOGETHER: Final = 1_000
 
 #: What a running job goes by unless its settings say otherwise.
 POLICY: Final = Policy()
@@ -185,8 +183,11 @@ class Arranger:
         return Arrivals(batches, rejected, polls, starts, watermarks_us, pieces, now_us, tallies=tallies)
 
     def _groups(self, polls: Sequence[Poll]) -> Iterator[list[Poll]]:
-        """Yield the polls of one input together where that is cheaper, else one by one."""
-        if self._metadata.read or sum(len(poll.bodies) for poll in polls) > _TOGETHER:
+        """Yield the polls of one input together, since each call costs as much as hundreds of events do.
+
+        Those whose bodies mean something only beside their poll are yielded one by one.
+        """
+        if self._metadata.read:
             yield from ([poll] for poll in polls)
             return
         for _, same in groupby(polls, key=lambda poll: poll.input):
@@ -233,12 +234,9 @@ class Arranger:
         decoder = self._decoder(group[0])
         if group[0].decoded is not None:
             decoded = group[0].decoded
-        elif len(group) == 1:
-            decoded = decoder.decode(group[0].bodies, group[0].joined)
         else:
-            lines = [poll.joined for poll in group if poll.joined is not None]
-            joined = b"\n".join(lines) if len(lines) == len(group) else None
-            decoded = decoder.decode([body for poll in group for body in poll.bodies], joined)
+            lines = chunks(group)
+            decoded = decoder.decode(Bodies(group), None if lines is None else b"\n".join(lines))
         table = self._tables.get(group[0].input)
         if table is None or decoded.batch.height == 0:
             return decoded

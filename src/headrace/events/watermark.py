@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from headrace.errors import UserError
@@ -120,6 +121,8 @@ def judged(
     row belongs to, and `seen_us` is a series. What becomes of a row depends on the rows before it and not on
     where they were cut.
     """
+    if substreams is None and (found := _orderly(times_us, arrival_us, policy, seen_us)) is not None:
+        return found
     given = {"time": times_us, "arrival": arrival_us}
     rows = pl.DataFrame(given).with_columns(pl.lit(seen_us, pl.Int64).alias("seen"))
     keys: list[str] = []
@@ -147,10 +150,30 @@ def judged(
         if not adjusts:
             reason = reason.when(late).then(pl.lit(TOO_LATE)).when(behind).then(pl.lit(OUT_OF_ORDER))
         reasons = rows.select(reason.otherwise(None)).to_series()
-    # Mostly all is as it should be, and to see that costs next to nothing.
-    if not (rows["final"] != rows["time"]).any() and reasons is None:
-        return Judged(rows["final"], reasons, rows["seen"])
     tally = rows.select(
         early=early.sum(), late=late.sum(), behind=behind.sum(), untimed=pl.col("time").null_count()
     )
     return Judged(rows["final"], reasons, rows["seen"], Tally(*map(int, tally.row(0))))
+
+
+def _orderly(
+    times_us: pl.Series, arrival_us: pl.Series, policy: Policy, seen_us: int | pl.Series | None
+) -> Judged | None:
+    """Return rows of one watermark as they are, if the policy has nothing against any, as mostly; else None.
+
+    To see that costs next to nothing, while expressions wait for threads that decode at the same time.
+    """
+    if not len(times_us) or isinstance(seen_us, pl.Series):
+        return None
+    if times_us.null_count() or arrival_us.null_count():
+        return None
+    times, arrivals = times_us.to_numpy(), arrival_us.to_numpy()
+    ahead = times - arrivals
+    if ahead.max() > EARLY_TOLERANCE_US or ahead.min() < -policy.late_us:
+        return None
+    seen = np.maximum.accumulate(times)
+    if seen_us is not None:
+        seen = np.maximum(seen, seen_us)
+    if (times < seen - policy.out_of_order_us).any():
+        return None
+    return Judged(times_us, None, pl.Series(seen))

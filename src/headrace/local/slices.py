@@ -42,18 +42,14 @@ class Slice:
     @cached_property
     def bodies(self) -> list[bytes]:
         """The bodies as published."""
-        if self.joined is not None:
-            return self.joined.split(b"\n") if self.contents else []
         return [body for part in self.contents for body in part.bodies()]
 
-    @cached_property
-    def joined(self) -> bytes | None:
-        """The bodies separated by newlines, None where a newline may stand within a body."""
+    @property
+    def chunks(self) -> list[bytes] | None:
+        """The bodies of each block separated by newlines, None where a newline may stand within a body."""
         if any(part.lengths is not None for part in self.contents):
             return None
-        if len(self.contents) == 1:
-            return self.contents[0].payload
-        return b"\n".join([part.payload for part in self.contents])
+        return [part.payload for part in self.contents]
 
     @cached_property
     def enqueued_us(self) -> pl.Series:

@@ -326,5 +326,5 @@ def _check_poll(poll: Poll, partition: int, offset: int, max_events: int) -> Non
         assert len(poll.arrival_us) == poll.events, "an arrival time for each event"
     if poll.joined is not None:
         bodies = [bytes(body) for body in poll.bodies]
-        assert b"\n".join(bodies) == poll.joined, "joined is the bodies with newlines between them"
-        assert poll.joined.count(b"\n") == len(bodies) - 1, "where a body holds a newline, joined is None"
+        assert b"\n".join(bodies) == poll.joined, "chunks are the bodies with newlines between them"
+        assert poll.joined.count(b"\n") == len(bodies) - 1, "where a body holds a newline, chunks is None"

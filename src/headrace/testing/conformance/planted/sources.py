@@ -43,7 +43,7 @@ class Reorders(Fault):
         return self._turned(self._inner.lease(*asked))
 
     def _turned(self, found: Poll | None) -> Poll | None:
-        return None if found is None else replace(found, bodies=list(found.bodies)[::-1], joined=None)
+        return None if found is None else replace(found, bodies=list(found.bodies)[::-1], chunks=None)
 
 
 class DoublesOnReconnect(Fault):
@@ -122,7 +122,7 @@ class JoinsWrongly(Fault):
     def poll(self, *asked: int) -> Poll | None:
         """Return joined bodies with a newline too many."""
         found: Poll | None = self._inner.poll(*asked)
-        return None if found is None else replace(found, joined=b"\n".join(found.bodies) + b"\n")
+        return None if found is None else replace(found, chunks=[b"\n".join(found.bodies) + b"\n"])
 
 
 class CountsAnewAfterARestart(Fault):
@@ -188,7 +188,7 @@ class TrimsBodies(Fault):
         """Return bodies without the white space at their ends."""
         found: Poll | None = self._inner.poll(*asked)
         return (
-            None if found is None else replace(found, bodies=[b.strip() for b in found.bodies], joined=None)
+            None if found is None else replace(found, bodies=[b.strip() for b in found.bodies], chunks=None)
         )
 
 
