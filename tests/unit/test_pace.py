@@ -20,6 +20,8 @@ def test_batches_grow_while_full_ones_are_quick():
     assert pace.rows == 8 * FIRST_BATCH_ROWS
     epoch(pace, clock, pace.rows, EPOCH_S / 2)
     assert pace.rows == 16 * FIRST_BATCH_ROWS
+    epoch(pace, clock, pace.rows, EPOCH_S / 4)
+    assert pace.rows == 64 * FIRST_BATCH_ROWS
 
 
 def test_batches_stop_growing_at_the_limit():

@@ -19,6 +19,10 @@ LONGEST_EPOCH_S: Final = 2.0
 #: So much of what a batch costs anyway is aimed at, that there is room for rows.
 _MORE: Final = 1.5
 
+#: How much larger the batch is that follows a quick one. As part of what a batch costs does not grow with its
+#: rows, one that is as much larger as there is time stays within that time.
+_LEAST_GROWTH, _MOST_GROWTH = 2, 8
+
 #: After so many batches it is tried again whether smaller ones cost less.
 _ASK_AGAIN: Final = 50
 
@@ -61,8 +65,8 @@ class Pace:
         else:
             self._epoch_s = min(_MORE * took_s, LONGEST_EPOCH_S)
         if full and took_s < self._epoch_s:
-            growth = 8 if took_s < self._epoch_s / 8 else 2
-            self.rows = min(MAX_BATCH_ROWS, max(self.rows, rows * growth))
+            growth = min(_MOST_GROWTH, max(_LEAST_GROWTH, self._epoch_s / took_s))
+            self.rows = min(MAX_BATCH_ROWS, max(self.rows, int(rows * growth)))
         elif took_s > 2 * self._epoch_s:
             self.rows = max(1, min(self.rows, int(rows * self._epoch_s / took_s)))
 
