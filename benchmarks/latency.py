@@ -128,7 +128,8 @@ def _measured(pipeline: Pipeline, reader: Reader, load: Load, seconds: float) ->
     arrived: list[tuple[int, list[tuple[str, str]]]] = []
     before: dict[str, float] = {}
     began_ns = last_ns = 0
-    while publisher.is_alive() or time.monotonic_ns() - last_ns < 1.5e9:
+    # Not until it has ended: what it sends may be more than a pipe holds.
+    while not results.poll() or time.monotonic_ns() - last_ns < 1.5e9:
         rows = reader.rows()
         if not rows:
             time.sleep(LOOK_S)

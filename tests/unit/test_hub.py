@@ -91,15 +91,15 @@ def test_a_clock_that_jumps_back_keeps_enqueued_times_in_order(hub, clock):
     for jump_us in (0, 50, -1_000_000, 5, 2_000_000):
         clock.us += jump_us
         hub.publish_bodies([b"a", b"b"], partition=1)
-    times = hub.read(1, 0, **ALL).enqueued_us
-    assert times.is_sorted()
-    assert times.n_unique() == 3
+    times = hub.read(1, 0, **ALL).enqueued_us.tolist()
+    assert times == sorted(times)
+    assert len(set(times)) == 3
 
 
 def test_one_call_has_one_enqueued_time_in_all_its_partitions(hub, clock):
     hub.publish([Event(b"x", key=str(number)) for number in range(50)])
-    times = [hub.read(partition, 0, **ALL).enqueued_us.unique().to_list() for partition in range(4)]
-    assert times == [[clock.us]] * 4
+    times = [set(hub.read(partition, 0, **ALL).enqueued_us.tolist()) for partition in range(4)]
+    assert times == [{clock.us}] * 4
 
 
 def test_a_call_sent_again_is_acknowledged_and_stored_once(hub):
@@ -433,8 +433,8 @@ def test_a_quiet_partition_stamps_nothing_before_the_time_that_was_taken_for_ove
         assert hub.quiet_since({1: 1}, now_us + 9) == {}
         hub.publish_bodies([b"c"], partition=1, enqueued_us=[now_us + 1])
         hub.publish_bodies([b"c"], partition=2)
-        assert hub.read(1, 2, max_events=9, max_bytes=99).enqueued_us.to_list() == [now_us + 5]
-        assert hub.read(2, 0, max_events=9, max_bytes=99).enqueued_us.to_list() == [now_us]
+        assert hub.read(1, 2, max_events=9, max_bytes=99).enqueued_us.tolist() == [now_us + 5]
+        assert hub.read(2, 0, max_events=9, max_bytes=99).enqueued_us.tolist() == [now_us]
         assert hub.quiet_since({1: 3}, now_us) == {1: now_us + 5}
 
 

@@ -145,7 +145,7 @@ class HubModel(RuleBasedStateMachine):
     @staticmethod
     def compare(found, rows):
         none = [None] * len(found)
-        columns = found.enqueued_us.to_list(), found.bodies, found.keys or none, found.properties or none
+        columns = found.enqueued_us.tolist(), found.bodies, found.keys or none, found.properties or none
         assert list(zip(*columns, strict=True)) == rows
         if found.chunks:
             assert b"\n".join(found.chunks).split(b"\n") == found.bodies

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, cast
 
 import msgspec
-import polars as pl
+import numpy as np
 
 from headrace.connect.sink import Prepared, Rows, too_large
 from headrace.connect.source import Poll
@@ -50,7 +50,7 @@ class QueueSource:
         messages = self._queue.claim(limit=max_events, owner=self._owner, max_bytes=max_bytes)
         if not messages:
             return None
-        arrival_us = pl.Series("arrival_us", [message.enqueued_us for message in messages], dtype=pl.Int64)
+        arrival_us = np.array([message.enqueued_us for message in messages], np.int64)
         return Poll(
             input=self.input,
             bodies=[message.body for message in messages],

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import polars as pl
+import numpy as np
+from numpy.typing import NDArray
 
 from headrace.events.formats.decoded import Decoded
 from headrace.events.formats.decoders import Format
@@ -40,7 +41,7 @@ class Poll:
     input: str
     bodies: Sequence[bytes]
     chunks: Sequence[bytes] | None
-    arrival_us: pl.Series | None
+    arrival_us: NDArray[np.int64] | None
     partition: int
     offsets: Sequence[int]
     leases: Sequence[object] = ()

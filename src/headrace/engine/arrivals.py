@@ -28,6 +28,7 @@ from headrace.events.formats.decoded import Decoded, Decoder
 from headrace.events.formats.decoders import decoder_of
 from headrace.events.watermark import Judged, Policy, Tally, judged
 from headrace.sql.plan import Script, timestamps
+from headrace.sql.reading import columns_used
 
 #: What a running job goes by unless its settings say otherwise.
 POLICY: Final = Policy()
@@ -123,6 +124,7 @@ class Arranger:
         self._timestamps = {name: timing(by) for name, by in timestamps(script).items()}
         self._tables = {table.input: table for table in script.tables}
         self._metadata = Metadata(described or script)
+        self._used = columns_used(described or script)
         self._script = script.text
         self._decoders: dict[tuple[str, bytes], Decoder] = {}
         self._watermarks_us: dict[tuple[str, int], int | None] = {}
@@ -200,7 +202,7 @@ class Arranger:
         """Yield the events of each poll that has any, and what TIMESTAMP BY is for them."""
         if decoded.height == 0:
             return
-        batch = arrived(self._metadata.added(decoded, group[0]), group, first, now_us)
+        batch = arrived(self._metadata.added(decoded, group[0]), group, first, now_us, self._used)
         times = self._times(group[0], batch)
         if group[0].arrival_us is None and times is not None:
             batch = arriving_at(batch, times)

@@ -71,7 +71,7 @@ def _places(poll: Poll) -> pl.Series:
     texts: list[pl.Expr | pl.Series] = [pl.lit('{"Offset":'), offsets, pl.lit(',"SequenceNumber":'), offsets]
     texts.append(partition)
     if poll.arrival_us is not None:
-        arrived = poll.arrival_us.cast(DTYPES[ValueType.DATETIME]).dt.strftime(_ISO)
+        arrived = pl.Series(poll.arrival_us).cast(DTYPES[ValueType.DATETIME]).dt.strftime(_ISO)
         texts += [pl.lit(',"EnqueuedTimeUtc":"'), arrived, pl.lit('"')]
     return pl.select(pl.concat_str(*texts, pl.lit("}"))).to_series()
 

@@ -2,38 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from headrace.connect.source import Poll
-from headrace.events.batch import DTYPES, ORIGIN, TIME, Batch, Column, ValueType
+from headrace.events.batch import ORIGIN, TIME, Batch, Column, ValueType
+
+_Numbers = NDArray[np.int64]
 
 #: Columns that the service adds to the events of a hub, as the language's inputs do.
 ENQUEUED, PROCESSED, PARTITION = "EventEnqueuedUtcTime", "EventProcessedUtcTime", "PartitionId"
 
 
-def arrived(batch: Batch, polls: Sequence[Poll], first_number: int, now_us: int) -> Batch:
+def arrived(
+    batch: Batch, polls: Sequence[Poll], first_number: int, now_us: int, used: Container[str] | None = None
+) -> Batch:
     """Return the rows of polls of one input with their event's arrival as TIME and the service's columns.
 
-    ORIGIN, which counts the events of all of `polls`, counts from `first_number` then.
+    ORIGIN, which counts the events of all of `polls`, counts from `first_number` then. Where `used` is given
+    only those of the columns are added whose folded names are in it.
     """
     origins = batch.frame.get_column(ORIGIN).to_numpy()
-    now = pl.Series([now_us]).cast(DTYPES[ValueType.DATETIME]).new_from_index(0, batch.height)
-    time, added = now, dict[str, tuple[ValueType, pl.Series]]()
-    if not polls[0].leases:
-        added[PROCESSED] = ValueType.DATETIME, now
+    times = np.full(len(origins), now_us)
+    added: dict[str, tuple[ValueType, pl.Series]] = {}
+    if not polls[0].leases and _is_used(PROCESSED, used):
+        added[PROCESSED] = ValueType.DATETIME, _datetimes(times)
+    if not polls[0].leases and _is_used(PARTITION, used):
         added[PARTITION] = ValueType.BIGINT, _partitions(polls, origins)
-    arrivals_us = [poll.arrival_us.to_numpy() for poll in polls if poll.arrival_us is not None]
+    arrivals_us = [poll.arrival_us for poll in polls if poll.arrival_us is not None]
     if arrivals_us:
-        time = pl.Series(np.concatenate(arrivals_us)[origins]).cast(DTYPES[ValueType.DATETIME])
-        added[ENQUEUED] = ValueType.DATETIME, time
-    frame = batch.frame.with_columns(pl.Series(ORIGIN, origins + first_number)).hstack([time.alias(TIME)])
+        times = np.concatenate(arrivals_us)[origins]
+        if _is_used(ENQUEUED, used):
+            added[ENQUEUED] = ValueType.DATETIME, _datetimes(times)
+    frame = batch.frame.hstack([_datetimes(times).alias(TIME)])
+    frame = frame.replace_column(frame.get_column_index(ORIGIN), pl.Series(ORIGIN, origins + first_number))
     batch = Batch(frame, batch.columns)
     for name, (type_, values) in added.items():
         batch = _with_default(batch, name, type_, values)
     return batch
+
+
+def _is_used(name: str, used: Container[str] | None) -> bool:
+    return used is None or name.casefold() in used
+
+
+def _datetimes(times_us: _Numbers) -> pl.Series:
+    return pl.Series(times_us.view("datetime64[us]"))
 
 
 def arriving_at(batch: Batch, times: pl.Series) -> Batch:
@@ -42,9 +59,7 @@ def arriving_at(batch: Batch, times: pl.Series) -> Batch:
     return Batch(batch.frame.with_columns(arrival), batch.columns)
 
 
-def _partitions(polls: Sequence[Poll], origins: np.ndarray[tuple[int], np.dtype[np.int64]]) -> pl.Series:
-    if len(polls) == 1:
-        return pl.Series([polls[0].partition], dtype=pl.Int64).new_from_index(0, len(origins))
+def _partitions(polls: Sequence[Poll], origins: _Numbers) -> pl.Series:
     of_event = np.repeat([poll.partition for poll in polls], [len(poll.bodies) for poll in polls])
     return pl.Series(of_event[origins], dtype=pl.Int64)
 

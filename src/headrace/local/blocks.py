@@ -17,7 +17,7 @@ import threading
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -61,8 +61,7 @@ class Sealed:
         return zlib.crc32(times or b"", zlib.crc32(place, self.content_crc))
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """A block as its row has it."""
 
     partition: int
@@ -81,8 +80,7 @@ class Stored:
         return self.first_offset + self.events
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
+class Contents(NamedTuple):
     """The events of a block, or of consecutive ones in it, column by column."""
 
     events: int

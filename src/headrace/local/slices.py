@@ -8,9 +8,8 @@ from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
-import polars as pl
 
-from headrace.local.blocks import Contents
+from headrace.local.blocks import Contents, Times
 
 _Value = TypeVar("_Value")
 
@@ -52,7 +51,7 @@ class Slice:
         return [part.payload for part in self.contents]
 
     @cached_property
-    def enqueued_us(self) -> pl.Series:
+    def enqueued_us(self) -> Times:
         """The enqueued time of each event, in microseconds since 1970 UTC."""
         counts = [part.events for part in self.contents]
         times = np.repeat(np.array([part.enqueued_us for part in self.contents], dtype=np.int64), counts)
@@ -61,7 +60,7 @@ class Slice:
             if part.times is not None:
                 times[start : start + part.events] = part.times
             start += part.events
-        return pl.Series("enqueued_us", times)
+        return times
 
     @cached_property
     def keys(self) -> list[str | None] | None:

@@ -39,7 +39,8 @@ def events_between(hub: Hub, starts: list[int], ends: list[int]) -> Iterator[Hub
         offset = start
         while offset < end:
             found = hub.read(partition, offset, max_events=end - offset, max_bytes=MAX_BATCH_BYTES)
-            for place, (body, enqueued_us) in enumerate(zip(found.bodies, found.enqueued_us, strict=True)):
+            times_us = found.enqueued_us.tolist()
+            for place, (body, enqueued_us) in enumerate(zip(found.bodies, times_us, strict=True)):
                 yield HubEvent(enqueued_us, partition, found.first_offset + place, body)
             offset = found.next_offset
 

@@ -20,6 +20,7 @@ from headrace.sql.plan import (
     StepRef,
     WholeRow,
     children,
+    scans,
 )
 
 
@@ -37,6 +38,15 @@ def columns_read(script: Script) -> frozenset[str] | None:
     if any(_shows_events(script, star.source) for star in stars):
         return None
     return frozenset(own_name(node.name) for node in nodes if isinstance(node, ColumnRef))
+
+
+def columns_used(script: Script) -> frozenset[str] | None:
+    """Return what `columns_read` does, and what TIMESTAMP BY and PARTITION BY read."""
+    read = columns_read(script)
+    if read is None:
+        return None
+    placing = (node for scan in scans(script) for child in children(scan) for node in _nodes(child))
+    return read | {own_name(node.name) for node in placing if isinstance(node, ColumnRef)}
 
 
 def own_name(column: str) -> str:

@@ -216,7 +216,7 @@ class OrderedSourceSuite:
             poll = source.poll(0, last.next_offset, _MANY, _MUCH_BYTES)
             assert poll is not None, "events were published and are not found"
             assert poll.arrival_us is not None, "who promises quiet knows when events came"
-            early_us = (promised_us or 0) - min(poll.arrival_us.to_list())
+            early_us = (promised_us or 0) - int(poll.arrival_us.min())
             assert early_us <= 0, (
                 f"an event came {early_us} microseconds before a time that was promised quiet"
             )
