@@ -101,6 +101,33 @@ def test_stats_tell_what_each_tenant_has(project):
     assert "zeta" not in _tags(project, "stats", "--tenant", "acme").out
 
 
+def test_stats_tell_the_first_and_the_last_second_that_a_calendar_has(project):
+    _two_points(project, np.array([-62_135_596_800_000_000, 253_402_300_799_999_999]), np.ones(2))
+    told = _tags(project, "stats").out
+    assert "0001-01-01 00:00:00 UTC" in told
+    assert "9999-12-31 23:59:59 UTC" in told
+    assert "0001-01-01 00:00:00 " in _tags(project, "plot", FIRST).out
+
+
+def test_what_reaches_too_far_for_a_picture_is_told_and_leaves_no_file(project, tmp_path):
+    pytest.importorskip("matplotlib")
+    _two_points(project, np.array([0, 253_402_300_799_000_000]), np.ones(2))
+    answer = _tags(project, "plot", FIRST, "-o", str(tmp_path / "far.png"))
+    assert answer.exit_code == 2
+    assert "reach too far" in answer.err
+    assert not list(tmp_path.glob("*far.png*"))
+
+
+def _two_points(project, times_us, values):
+    with Namespace.open(project.folder / ".headrace") as namespace:
+        store = Store(namespace, "history", project.folder / "history")
+        points = Points(np.zeros(2, np.uint32), times_us, values)
+        segment = write_segment(store.folder("acme"), segment_name("line", ["far"]), points)
+        with namespace.transaction() as tx:
+            store.catalogue.add(tx, store.catalogue.tenant("acme"), segment)
+        store.close()
+
+
 def test_of_several_tenants_one_must_be_named(project):
     _second_tenant(project)
     answer = _tags(project, "read", FIRST)

@@ -1,7 +1,7 @@
 """Reading histories: selection of tags, late and repeated points, and downsampling against slow oracles."""
 
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 
 import numpy as np
@@ -176,6 +176,13 @@ def test_tags_are_found_by_how_they_begin_and_by_pattern(reader):
         ({"tags": "*", "how": "mean", "every": 0}, "at least a microsecond"),
         ({"tags": "*", "how": "mean", "every": math.nan}, "a length of time"),
         ({"tags": "*", "start": "yesterday"}, "expected a time such as"),
+        ({"tags": "*", "end": date(2026, 5, 1)}, "expected a time such as"),
+        ({"tags": "*", "how": "mean", "every": "5m"}, "a length of time"),
+        ({"tags": "*", "how": "mean", "every": timedelta.max}, "at most 3,652,059 days"),
+        ({"tags": "*", "how": "mean", "points": 2.5}, "a whole number"),
+        ({"tags": "*", "how": None}, "expected one of raw, last"),
+        ({"tags": None}, "a GUID or how GUIDs begin"),
+        ({"tags": ["00ff", 5]}, "a GUID or how GUIDs begin"),
     ],
 )
 def test_what_cannot_be_read_is_told_with_what_can(reader, given, message):
@@ -217,6 +224,21 @@ _curves = st.lists(
     max_size=120,
     unique_by=lambda point: point[0],
 ).map(sorted)
+
+
+def test_stretches_take_no_more_memory_than_points_however_many_are_asked_for():
+    first_us, last_us = -62_135_596_800_000_000, 253_402_300_799_999_999
+    times, values = np.array([first_us, 0, 1, last_us]), np.array([1.0, 2.0, 3.0, 4.0])
+    coarse = sampled(times, values, "mean", None, 10**9)
+    span_us = last_us - first_us + 1
+    middle_us, end_us = (
+        first_us + math.ceil(Fraction(span_us * ((at - first_us) * 10**9 // span_us), 10**9))
+        for at in (0, last_us)
+    )
+    assert coarse[0].tolist() == [first_us, middle_us, end_us]
+    assert coarse[1].tolist() == [1.0, 2.5, 4.0]
+    fine = sampled(times, values, "mean", None, 10**30)
+    assert [each.tolist() for each in fine] == [times.tolist(), values.tolist()]
 
 
 @settings(max_examples=150, deadline=None)

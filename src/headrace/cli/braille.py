@@ -27,7 +27,7 @@ def drawn(title: str, times: pl.Series, values: pl.Series, columns: int, height:
     sides = [labels[0], *[""] * (height - 2), labels[1]] if low != high else [""] * height
     if low == high:
         sides[height // 2] = labels[0]
-    first, last = (moment.strftime("%Y-%m-%d %H:%M:%S") for moment in (times[0], times[-1]))
+    first, last = (moment.isoformat(" ", "seconds")[:19] for moment in (times[0], times[-1]))
     return [
         " " * (margin + 2) + title,
         *(f"{side:>{margin}} ┤{row}" for side, row in zip(sides, rows, strict=True)),

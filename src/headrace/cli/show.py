@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from rich import box
@@ -84,7 +84,8 @@ def body_text(body: bytes, length: int = CELL_CHARS) -> str:
 
 def time_text(us: int) -> str:
     """Return a time in microseconds since 1970 UTC as text."""
-    return datetime.fromtimestamp(us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)
+    return f"{moment.replace(tzinfo=None).isoformat(' ', 'seconds')} UTC"
 
 
 def count_text(count: int, what: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
 from headrace.cli.braille import drawn
@@ -95,6 +96,12 @@ def picture(curves: Mapping[str, pl.DataFrame], output: Path) -> None:
         axes.set_title(next(iter(curves)), fontsize=11, loc="left")
     else:
         figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=2)
-    with replacing(output) as file:
-        figure.savefig(file, format=output.suffix[1:].lower(), dpi=110)
-    pyplot.close(figure)
+    try:
+        with np.errstate(over="ignore"), replacing(output) as file:
+            figure.savefig(file, format=output.suffix[1:].lower(), dpi=110)
+    except ValueError:  # of dates with their margins beyond the years 1 and 9999, of spans beyond doubles
+        raise UserError(
+            "times or values reach too far for a picture: draw less with --from and --to, or in the terminal"
+        ) from None
+    finally:
+        pyplot.close(figure)

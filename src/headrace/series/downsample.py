@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Final, Literal
 
 import numpy as np
@@ -17,11 +18,16 @@ HOWS: Final[tuple[How, ...]] = ("raw", "last", "min", "max", "mean", "minmax", "
 
 Sampled = tuple[Times, Values]
 
+#: All the days that a calendar has; twice as long still fits 64 bits.
+_MOST_EVERY_US: Final = 3_652_059 * 86_400_000_000
+
+_MOST_INT64: Final = np.iinfo(np.int64).max
+
 
 def checked_how(how: str, every_us: int | None, points: int | None) -> None:
     """Raise `UserError` where a way of reading and its `every` or `points` do not go together."""
     if how not in HOWS:
-        raise UserError(f"how = {how[:40]!r}: expected one of {', '.join(HOWS)}")
+        raise UserError(f"how = {how!r:.40}: expected one of {', '.join(HOWS)}")
     given = (every_us is not None) + (points is not None)
     if how in {"raw", "last"} and given:
         raise UserError(f"how = '{how}' takes neither `every` nor `points`: choose min, max, mean or another")
@@ -29,10 +35,16 @@ def checked_how(how: str, every_us: int | None, points: int | None) -> None:
         raise UserError(f"how = '{how}' needs either `every`, a length of time, or `points`, a number")
     if how == "lttb" and points is None:
         raise UserError("how = 'lttb' needs `points`, the number of points that are kept")
-    if every_us is not None and every_us < 1:
-        raise UserError("`every` is at least a microsecond")
+    if every_us is not None and not 1 <= every_us <= _MOST_EVERY_US:
+        raise UserError("`every` is at least a microsecond and at most 3,652,059 days, the years 1 to 9999")
+    if points is not None and not _is_whole(points):
+        raise UserError(f"points = {points!r:.40}: expected a whole number")
     if points is not None and points < (3 if how == "lttb" else 2 if how == "minmax" else 1):
         raise UserError(f"how = '{how}' needs more `points` than {points}")
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, Integral)
 
 
 def sampled(times_us: Times, values: Values, how: How, every_us: int | None, points: int | None) -> Sampled:
@@ -104,11 +116,14 @@ def _stretches(times_us: Times, every_us: int | None, points: int | None) -> tup
         return numbers[starts] * every_us, starts
     assert points is not None
     first, span = int(times_us[0]), int(times_us[-1]) - int(times_us[0]) + 1
-    # Exact in whole numbers: stretch k begins at the first microsecond from span * k / points on.
-    begins = np.array([first + -(-span * number // points) for number in range(points)], np.int64)
-    numbers = np.searchsorted(begins, times_us, "right") - 1
+    pieces = min(int(points), span)  # of a microsecond each are all that there can be
+    # Exact in whole numbers: stretch k begins at the first microsecond from span * k / pieces on.
+    since = times_us - first
+    exact = since if span * pieces <= _MOST_INT64 else since.astype(object)
+    numbers = (exact * pieces // span).astype(np.int64)
     starts = np.flatnonzero(np.append(True, numbers[1:] != numbers[:-1]))
-    return begins[numbers[starts]], starts
+    begins = [first + -(-span * number // pieces) for number in numbers[starts].tolist()]
+    return np.array(begins, np.int64), starts
 
 
 def _extremes(values: Values, starts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -184,12 +184,15 @@ def moment_us(moment: Moment, unbounded: int, what: str) -> int:
         return unbounded
     if isinstance(moment, int):
         return moment
-    if isinstance(moment, str):
-        text = moment
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError:
-            raise UserError(f"{what} = {text[:60]!r}: expected a time such as 2026-05-01T12:00:00Z") from None
+    try:
+        found = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    except ValueError:
+        found = None
+    if not isinstance(found, datetime):
+        raise UserError(
+            f"{what} = {moment!r:.60}: expected a time such as 2026-05-01T12:00:00Z, or a datetime"
+        )
+    moment = found
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
@@ -200,8 +203,8 @@ def _length_us(every: timedelta | float | None) -> int | None:
         return None
     try:
         length = every if isinstance(every, timedelta) else timedelta(seconds=every)
-    except (OverflowError, ValueError):
-        raise UserError(f"every = {every!r}: expected a length of time in seconds") from None
+    except (OverflowError, TypeError, ValueError):
+        raise UserError(f"every = {every!r:.40}: expected a length of time in seconds") from None
     return length // timedelta(microseconds=1)
 
 

@@ -22,7 +22,10 @@ def chosen_tags(catalogue: Catalogue, tenant: int, tags: str | Iterable[str]) ->
     """
     found: dict[int, str] = {}
     exact: dict[bytes, str] = {}
-    for text in [tags] if isinstance(tags, str) else tags:
+    texts = [tags] if isinstance(tags, str) or not isinstance(tags, Iterable) else list(tags)
+    for text in texts:
+        if not isinstance(text, str):
+            raise UserError(f"tag {text!r:.60}: expected text, a GUID or how GUIDs begin")
         try:
             if len(text) == GUID_CHARS and not WILDCARD.search(text):
                 exact[guid_of(text)] = text.lower()
