@@ -3,7 +3,7 @@
 import pytest
 
 from headrace.engine.stateful import SAVE_PAUSE_S, STATE_TASK
-from headrace.errors import Fatal
+from headrace.errors import Fatal, Transient
 from headrace.local.hub import Hub
 from tests.integration.test_job_state import COUNTS, SECOND_US, START_US, Bench, at
 
@@ -38,6 +38,13 @@ class DyingBench(Bench):
     @property
     def epochs(self):
         return [epoch.number for epoch in self.progress.epochs("job", STATE_TASK)]
+
+
+def raising(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
 
 
 @pytest.fixture
@@ -132,5 +139,17 @@ def test_events_that_are_needed_and_gone_are_a_clear_end(bench):
     bench.run_and_die(COUNTS, 0.2)
     with Hub.open(bench.namespace.hubs_folder, "events") as hub:
         hub.expire(START_US + 60 * SECOND_US)
-    with pytest.raises(Fatal, match=r"partition 0, from offset 0 on are not there any more.*--from now"):
-        bench.run(COUNTS)
+    for _ in range(2):
+        with pytest.raises(Fatal, match=r"partition 0, from offset 0 on are not there any more.*--from now"):
+            bench.run(COUNTS)
+
+
+def test_a_state_that_could_not_be_rebuilt_is_rebuilt_by_the_next_process(bench, monkeypatch):
+    bench.publish(1, 2, 3)
+    bench.run_and_die(COUNTS, 0.2)
+    with monkeypatch.context() as failing:
+        failing.setattr(Hub, "read", raising(Transient("too many files are open")))
+        with pytest.raises(Transient, match="too many files"):
+            bench.run(COUNTS)
+    bench.run_for(COUNTS, 30)
+    assert bench.counts() == {at(10): 3}

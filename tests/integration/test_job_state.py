@@ -266,6 +266,17 @@ def test_another_query_is_refused_until_the_state_is_let_go(bench):
     assert bench.counts() == {at(20): 1, at(40): 1}
 
 
+def test_a_query_that_was_refused_is_refused_again_and_the_one_before_it_goes_on(bench):
+    bench.publish(1)
+    bench.run(COUNTS)
+    for _ in range(3):
+        with pytest.raises(UserError, match="the query has changed"):
+            bench.run(COUNTS.replace("10", "20"))
+    bench.clock.us = START_US + 30 * SECOND_US
+    bench.run(COUNTS)
+    assert bench.counts() == {at(10): 1}
+
+
 def test_a_query_that_only_looks_different_goes_on(bench):
     bench.publish(1)
     bench.run(COUNTS)

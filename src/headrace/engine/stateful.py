@@ -97,7 +97,8 @@ class StatefulTask:
         self._saving: _Saving | None = None
         self._save_after_ns = 0
         self._whole: dict[str, bytes] | None = None
-        self._committed = True
+        # Until `acquire` has rebuilt it: what it kept is not here, and must not be replaced at an orderly end.
+        self._committed = False
         self._finished = False
         #: Whether it goes on with what it kept before.
         self.restored = False
@@ -147,6 +148,7 @@ class StatefulTask:
         if saved is None:
             # The first commit says which query it is, so that no other goes on from it.
             self._whole = _encoded(self.timeline.state)
+            self._committed = True
             return
         try:
             self.timeline.restore(saved.parts)
@@ -160,6 +162,7 @@ class StatefulTask:
         if self.timeline.settle():
             # No epoch of another policy may stand behind the state that is saved.
             self._whole = _encoded(self.timeline.state)
+        self._committed = True
 
     def add(self, pieces: Sequence[Piece], next_number: int) -> list[Rejected]:
         """Take events, all numbered below `next_number`; returns those that have no place in time.
