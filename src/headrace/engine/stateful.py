@@ -97,7 +97,7 @@ class StatefulTask:
         self._saving: _Saving | None = None
         self._save_after_ns = 0
         self._whole: dict[str, bytes] | None = None
-        # Until `acquire` has rebuilt it: what it kept is not here, and must not be replaced at an orderly end.
+        # Until `acquire` has rebuilt it: what was saved must not be replaced by less at an orderly end.
         self._committed = False
         self._finished = False
         #: Whether it goes on with what it kept before.
