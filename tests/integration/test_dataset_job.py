@@ -446,6 +446,15 @@ def test_what_makes_no_sense_is_refused_with_the_reason(tmp_path, sql, problem):
     assert tenants.project
 
 
+@pytest.mark.parametrize("setting", ['on_bad = "stop"', "max_bad_share = 0.1"])
+def test_settings_of_bad_events_that_files_would_not_follow_are_refused(tmp_path, setting):
+    Tenants(tmp_path, job=setting)
+    [job] = check_project(tmp_path).jobs
+    key = setting.split()[0]
+    assert [problem.split(":")[0] for problem in job.problems] == [f"jobs.histories.{key}"]
+    assert "max_bad_share of its input" in job.problems[0]
+
+
 def test_check_says_how_a_job_over_files_runs(tmp_path):
     Tenants(tmp_path, job="instances = 2\nthreads = 3")
     [job] = check_project(tmp_path).jobs

@@ -79,6 +79,8 @@ def test_a_folder_that_cannot_be_a_tenants_is_passed_over_and_told(headrace):
     assert answer.exit_code == 1
     assert "enqueued 1 file " in answer.out
     assert "passed over main/no tenant: 'no tenant' cannot name a tenant" in answer.err
+    (headrace.folder / "in/\x1b[31mred").mkdir()
+    assert "\x1b" not in headrace("tags", "enqueue").err
 
 
 def test_mistakes_are_told_with_what_to_do(headrace):

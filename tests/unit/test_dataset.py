@@ -66,6 +66,7 @@ def test_tenants_are_folders_and_hidden_temporary_and_leading_out_files_are_not_
     (acme / "out.csv").symlink_to(tmp_path / "outside.csv")
     (acme / "other.csv").symlink_to(tmp_path / "in/bolt/secret.csv")
     (acme / "loop").symlink_to(acme / "loop")
+    (tmp_path / "in/loop").symlink_to("loop")
     (acme / "same.csv").symlink_to(acme / "b.csv")
     (tmp_path / "in/elsewhere").symlink_to(tmp_path)
     os.mkfifo(acme / "pipe.csv")

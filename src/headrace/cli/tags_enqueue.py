@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.cli.options import add_json, add_project, plain
-from headrace.cli.show import count_text, note, print_json, waiting
+from headrace.cli.show import count_text, note, print_json, shortened, waiting
 from headrace.local.namespace import Namespace
 from headrace.project import Project
 from headrace.project.datasets import find_dataset, open_enqueuer, work_queue
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
 def tell(done: Enqueued, queue: str, *, as_json: bool) -> None:
     """Print what was enqueued."""
     for folder, reason in done.refused.items():
-        note(f"passed over {folder}: {reason}")
+        note(f"passed over {shortened(folder)}: {reason}")
     if as_json:
         print_json(
             {

@@ -46,6 +46,20 @@ def check_dataset_job(project: Project, script: Script) -> None:
         raise QueryError(problem, script.text, span, advice=advice)
 
 
+def check_dataset_settings(project: Project, job: str) -> None:
+    """Raise `UserError` for settings of bad events, which a job that reads a dataset would not follow."""
+    settings = project.job(job)
+    for key, is_given in (
+        ("on_bad", settings.on_bad != "dead-letter"),
+        ("max_bad_share", settings.max_bad_share is not None),
+    ):
+        if is_given:
+            raise UserError(
+                f"jobs.{job}.{key}: a job that reads a dataset makes dead letters of bad lines, and sets "
+                "files aside by max_bad_share of its input. Leave it out"
+            )
+
+
 def _check_columns(script: Script, dataset: str, output: Output) -> None:
     columns = columns_of(_described(script, dataset), output.relation)
     if columns is None or sorted(name.casefold() for name in columns) == sorted(COLUMNS):

@@ -37,7 +37,7 @@ from headrace.engine.runnable import check_runnable
 from headrace.errors import UserError, did_you_mean
 from headrace.local.fair_queue import TenantShare
 from headrace.names import PROJECT_FILE
-from headrace.project.dataset_checks import check_dataset_job
+from headrace.project.dataset_checks import check_dataset_job, check_dataset_settings, reads_dataset
 from headrace.project.functions import defines_aggregate
 from headrace.project.references import ReferenceSettings, load_reference
 from headrace.project.running import run_of
@@ -185,6 +185,8 @@ class Project:
         queues = [name for name, settings in self.inputs.items() if isinstance(settings, QueueSettings)]
         check_runnable(script, queues)
         check_dataset_job(self, script)
+        if reads_dataset(self, script):
+            check_dataset_settings(self, job)
         return script
 
     def query_text(self, job: str) -> str:

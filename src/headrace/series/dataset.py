@@ -185,7 +185,7 @@ class FolderStore:
         """Return the names of the folders, in order; hidden ones and links that lead out are none."""
         try:
             with os.scandir(self._folder) as entries:
-                names = sorted(entry.name for entry in entries if entry.is_dir())
+                names = sorted(entry.name for entry in entries if _leads_to_folder(entry))
         except OSError as error:
             raise disk_error(error.errno or 0, self._folder, "list") from None
         return [name for name in names if not name.startswith(".") and self._within(self._folder, name)]
@@ -240,6 +240,13 @@ class FolderStore:
                 yield from self._files(root, Path(entry.path), f"{file}/")
             elif not entry.is_symlink() or self._within(root, file):
                 yield from _listed(entry, file)
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _is_nameable(file: str) -> bool:
