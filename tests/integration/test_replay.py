@@ -124,7 +124,10 @@ def test_nothing_starts_elsewhere_from_a_time_to_come_or_while_an_instance_has_n
     assert bench.progress.positions("job", "events/0")[("events", 0)].next_offset == 0
 
 
-@pytest.mark.parametrize("text", ["yesterday", "", "2026-13-01", "LAST"])
+BEFORE_THE_FIRST_YEAR = "0001-01-01T00:00:00+14:00"
+
+
+@pytest.mark.parametrize("text", ["yesterday", "", "2026-13-01", "LAST", BEFORE_THE_FIRST_YEAR])
 def test_a_start_that_nobody_understands_is_refused_with_what_there_is(text):
     with pytest.raises(UserError, match="say last, beginning, now, or a time such as 2026"):
         Start.read(text)

@@ -42,11 +42,11 @@ class Start:
                 return cls(text)
         try:
             time = datetime.fromisoformat(text)
-        except ValueError:
+            time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        except (ValueError, OverflowError):
             raise UserError(
                 f"cannot start from '{text}': say {', '.join(_WORDS)}, or a time such as 2026-03-01T12:00:00Z"
             ) from None
-        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
         return cls("time", (time - datetime(1970, 1, 1, tzinfo=UTC)) // _MICROSECOND)
 
 
