@@ -438,6 +438,15 @@ def test_a_start_from_a_time_begins_with_the_oldest_file_that_is_there(folder):
     assert source.offset_at(0, 0) == MAX_INPUT_FILE_BYTES
 
 
+def test_a_start_from_a_time_begins_behind_files_that_are_all_gone(folder):
+    folder.write("a.jsonl", b'{"n":1}\n')
+    read(folder.source())
+    (folder.path / "a.jsonl").unlink()
+    folder.write("b.jsonl", b'{"n":2}\n')
+    source = folder.source()
+    assert read(source, source.offset_at(0, 0))[0] == [b'{"n":2}']
+
+
 def test_an_offset_in_a_file_that_is_not_on_record_is_fatal(folder):
     folder.write("a.jsonl", b'{"n":1}\n')
     with pytest.raises(Fatal, match="only 0 are on record"):

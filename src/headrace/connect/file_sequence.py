@@ -205,11 +205,17 @@ class FileSequence:
                     return number, behind
         return 0, 0
 
-    def oldest(self) -> int:
-        """Return the number of the first file that is still there, 0 if there is none."""
+    def oldest(self) -> tuple[int, int]:
+        """Return the number of the first file that is still there, and its beginning.
+
+        Where all that match a pattern are gone it is the end of the last one: what comes next is behind that.
+        """
         self._load()
         there = (n for n, file in enumerate(self._files) if (self._folder / file.name).exists())
-        return next(there, 0)
+        number = next(there, None)
+        if number is None and self._files and self._pattern.is_pattern:
+            return len(self._files) - 1, self._files[-1].size_bytes
+        return number or 0, 0
 
     def _begin_all(self) -> None:
         """Put all files there are on record."""

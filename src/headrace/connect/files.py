@@ -183,7 +183,7 @@ class FileSource:
     def offset_at(self, partition: int, time_us: int) -> int:
         """Return the first offset that is still there: nothing says when a line arrived."""
         with self._turn:
-            return _offset(self._sequence.oldest(), 0)
+            return _offset(*self._sequence.oldest())
 
     def quiet_since(self, offsets: Mapping[int, int], now_us: int) -> dict[int, int]:
         """Return nothing: a line that comes later may have any time."""
