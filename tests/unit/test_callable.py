@@ -73,6 +73,25 @@ def test_data_error_refuses_the_block_and_refused_names_the_rows():
     assert refused.value.rows == {1: "odd"}
 
 
+def test_data_error_refuses_all_rows_though_the_function_took_them_out_of_its_list():
+    def empty(rows):
+        rows.clear()
+        raise DataError("no such customer")
+
+    with pytest.raises(Refused) as refused:
+        delivered(empty)
+    assert list(refused.value.rows) == [0, 1]
+
+
+@pytest.mark.parametrize("named", [{}, {2: "odd"}, {-1: "odd"}, {"1": "odd"}, {0: "odd", 1: 5}])
+def test_rows_that_are_refused_must_be_of_the_block(named):
+    def refuse(rows):
+        raise Refused("odd", named)
+
+    with pytest.raises(UserError, match=r"'mine': its function raised Refused .* of a block of 2\. Expected"):
+        delivered(refuse)
+
+
 def test_errors_of_headrace_pass_through():
     def end(rows):
         raise Fatal("stop")

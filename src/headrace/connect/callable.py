@@ -66,18 +66,20 @@ class CallableSink:
     def deliver(self, block: bytes, producer: str, sequence: int) -> None:
         """Call the function.
 
-        Raises `Refused` for all rows of the block when it raises DataError, and its own `Refused` as it is;
-        `Transient` for any exception that is none of Headrace's.
+        Raises `Refused` for all rows of the block when it raises DataError, and its own `Refused` if the rows
+        that it names are of the block; `Transient` for any exception that is none of Headrace's.
         """
         rows = python_rows(block)
+        count = len(rows)  # the list is the function's, which may empty it
         named = {"delivery_id": f"{self._source}:{producer}:{sequence}"} if self._takes_id else {}
         try:
             self._function(rows, **named)
-        except Refused:
+        except Refused as refused:
+            self._check(refused, count)
             raise
         except DataError as error:
             raise Refused(
-                f"output '{self._output}': {error}", dict.fromkeys(range(len(rows)), str(error))
+                f"output '{self._output}': {error}", dict.fromkeys(range(count), str(error))
             ) from None
         except HeadraceError:
             raise
@@ -86,6 +88,20 @@ class CallableSink:
 
     def close(self) -> None:
         """Do nothing: what the function opened is its own."""
+
+    def _check(self, refused: Refused, count: int) -> None:
+        """Raise UserError for rows that are not of the block: the same block would come for ever."""
+        named = refused.rows
+        if (
+            named
+            and named.keys() <= set(range(count))
+            and all(isinstance(why, str) for why in named.values())
+        ):
+            return
+        raise UserError(
+            f"output '{self._output}': its function raised Refused with the rows {named!r}, of a block of "
+            f"{count:,}. Expected a text that says why, by the number of each row, from 0 to {count - 1:,}"
+        ) from refused
 
 
 def _takes_id(output: str, function: Callable[..., Any]) -> bool:
