@@ -215,6 +215,22 @@ def test_every_row_that_is_refused_is_named_and_nothing_of_its_block_is_written(
     assert database.run("SELECT count(*) FROM rows") == [(98,)]
 
 
+def test_a_refused_row_is_shown_as_the_query_wrote_it(database):
+    database.run("CREATE TABLE rows (id INTEGER CHECK (id < 1000), at TEXT)")
+    with pytest.raises(Refused) as refused:
+        deliver(database.sink(), [{"id": 1000, "at": WHEN}])
+    assert '{"id":1000,"at":"2026-11-21T10:30:59.1234560Z"}: ' in str(refused.value)
+
+
+def test_a_generated_column_is_there_and_cannot_be_written(database):
+    database.run("CREATE TABLE rows (id BIGINT, twice BIGINT GENERATED ALWAYS AS (id * 2) STORED)")
+    deliver(database.sink(), [{"id": 1}])
+    assert database.run("SELECT id, twice FROM rows") == [(1, 2)]
+    with pytest.raises(UserError, match=r"generated column|non-DEFAULT value into column") as told:
+        deliver(database.sink(), [{"id": 1, "twice": 3}], 2)
+    assert "Check the settings" in str(told.value)
+
+
 def test_a_value_of_another_type_than_the_column_is_refused(database):
     sink = database.sink()
     deliver(sink, [{"id": 1}])

@@ -69,6 +69,12 @@ def lines_of(block: bytes) -> list[Line]:
     return found
 
 
+def shown(text: str) -> str:
+    """Return the text of a line as people see it, without the names of its datetimes."""
+    row, mark, _ = text.rpartition(f",{_MARK}:[")
+    return f"{row}}}" if mark else text
+
+
 def is_null(value: bytes) -> bool:
     """Tell whether the text of a value is NULL's."""
     return value == _NULL

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import polars as pl
 
 from headrace.connect.retry import Patience
-from headrace.connect.row_lines import Line, is_null, lines_of, prepare_lines, scalar, type_of
+from headrace.connect.row_lines import Line, is_null, lines_of, prepare_lines, scalar, shown, type_of
 from headrace.connect.sink import Prepared, Refused, Rows
 from headrace.errors import UserError, did_you_mean
 from headrace.events.batch import Batch, ValueType
@@ -140,7 +140,7 @@ class SqlSink:
         first = min(refused)
         return (
             f"output '{self._output}': {self._target.place} refuses {len(refused):,} of {len(lines):,} rows. "
-            f"The first is {lines[first].text[:_SHOWN_CHARS]}: {refused[first]}. "
+            f"The first is {shown(lines[first].text)[:_SHOWN_CHARS]}: {refused[first]}. "
             "Nothing is lost: they are kept, and are delivered first when the job runs again"
         )
 

@@ -53,7 +53,8 @@ INSERT INTO {deliveries} AS delivery (producer, sequence) VALUES (?, ?)
 ON CONFLICT (producer) DO UPDATE SET sequence = excluded.sequence WHERE delivery.sequence < excluded.sequence
 RETURNING sequence
 """
-_COLUMNS: Final = "SELECT name FROM pragma_table_info(?)"
+#: With those that are generated: they cannot be written, but no other can have their name.
+_COLUMNS: Final = "SELECT name FROM pragma_table_xinfo(?) WHERE hidden <> 1"
 _CREATE: Final = "CREATE TABLE {table} ({columns}{key}) STRICT"
 _ADD: Final = "ALTER TABLE {table} ADD COLUMN {column}"
 _INSERT: Final = "INSERT INTO {table} ({columns}) VALUES ({marks}){conflict}"
