@@ -134,6 +134,23 @@ def test_half_a_header_is_waited_for(folder):
     assert polls_of(source)[0].header == b"id,name"
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"id,id\n1,2\n", "names column 'id' twice"),
+        (b"id,\n1,2\n", "column 2 of the CSV has no name"),
+        (b"\xff\xfei\x00d\x00\n\x00", "not UTF-8"),
+        (b"id,x\r1,2\r", "end with a return and no newline"),
+        (b"id,x\r1,2\n", "end with a return and no newline"),
+    ],
+)
+def test_a_header_that_is_none_is_told_with_the_name_of_its_file(folder, text, reason):
+    folder.write("a.csv", b"id,x\n1,2\n")
+    folder.write("b.csv", text)
+    with pytest.raises(DataError, match=rf"b\.csv: .*{reason}"):
+        folder.source().end(0)
+
+
 def test_a_file_with_nothing_but_a_header_or_nothing_at_all_is_passed_over(folder):
     folder.write("a.csv", b"id\n")
     folder.write("b.csv", b"")

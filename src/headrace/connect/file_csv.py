@@ -6,16 +6,18 @@ have, or before the file does, its first line is a record of its own, and the ne
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import numpy as np
 
 from headrace.connect.file_bytes import FileBytes
 from headrace.connect.file_lines import LineFile, Piece
-from headrace.errors import UserError
+from headrace.errors import DataError, UserError
 from headrace.events.formats.byte_positions import Positions
-from headrace.events.formats.csv_records import record_ends
+from headrace.events.formats.csv_records import check_breaks, header_names, record_ends
 from headrace.events.formats.decoders import Format
 from headrace.limits import MAX_CSV_HEADER_BYTES, MAX_EVENT_BYTES
 
@@ -65,6 +67,8 @@ class CsvFile(LineFile):
         while self._header is None and begin < until:
             end = self._behind_line(begin, until, whole=whole)
             if end == begin or not self._is_newline(end - 1):  # it may go on
+                if whole:
+                    self._check(check_breaks, begin, end)
                 return False
             if end - begin > MAX_CSV_HEADER_BYTES:
                 raise UserError(
@@ -73,9 +77,18 @@ class CsvFile(LineFile):
                 )
             text = self._text.bytes_at(begin, end - begin).strip(b"\r\n")
             if text.strip():
+                self._check(partial(header_names, delimiter=self.delimiter), begin, end)
                 self._header, self._behind_header = text, end
             begin = end
         return self._header is not None
+
+    def _check(self, check: Callable[[bytes], object], begin: int, end: int) -> None:
+        """Check what may be the header; raises DataError with the name of the file."""
+        text = self._text.bytes_at(begin, min(end - begin, MAX_CSV_HEADER_BYTES))
+        try:
+            check(text.strip(b"\r\n"))
+        except DataError as error:
+            raise DataError(f"{self.name}: {error}") from None
 
     def _newlines(self, text: bytes, *, last: bool) -> Positions:
         found: list[Positions] = []

@@ -164,5 +164,6 @@ class Bounded:
     def _damaged(self, kind: str, error: Exception) -> UserError | DataError:
         return DataError(
             f"{self._path} is no sound {kind} file: {error}, near byte {self.taken_bytes:,} "
-            f"({self.unpacked_bytes:,} unpacked)"
+            f"({self.unpacked_bytes:,} unpacked). Put a sound one in its place; if it is not {kind}, neither "
+            "its name nor the settings may say so"
         )

@@ -49,6 +49,7 @@ def record_ends(text: bytes) -> Positions:
 
 def header_names(header: bytes, delimiter: str) -> list[str]:
     """Return the names in the first record of a CSV; raises DataError for names that are no columns."""
+    check_breaks(header)
     try:
         fields = fields_of(header.removeprefix(BOM).removesuffix(b"\n"), delimiter)
     except BadEvent as error:
@@ -61,6 +62,15 @@ def header_names(header: bytes, delimiter: str) -> list[str]:
             raise DataError(f"the header of the CSV names column {name!r} twice; rename one")
         seen.add(name)
     return [name or "" for name in fields]
+
+
+def check_breaks(header: bytes) -> None:
+    """Raise DataError for a header whose line ends with a return alone: all of the CSV is one line then."""
+    if b'"' not in header and b"\r" in header.rstrip(b"\r\n"):
+        raise DataError(
+            "the lines of the CSV end with a return and no newline: write them with one, as "
+            "`tr '\\r' '\\n'` does"
+        )
 
 
 def fields_of(record: bytes, delimiter: str) -> list[str | None]:
