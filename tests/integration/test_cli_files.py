@@ -70,7 +70,7 @@ def test_lines_that_are_no_events_are_dead_letters_with_their_place(headrace):
     run(headrace)
     assert [row["n"] for row in rows(headrace)] == [1, 2]
     answer = headrace("dead-letters")
-    assert "file 'in/*.jsonl', file 2, byte 8; 1 attempt" in answer.out
+    assert "file 'in/*.jsonl', in/b.jsonl, byte 8; 1 attempt" in answer.out
     answer = headrace("dead-letters", "retry", "--all")
     assert "a line of a file cannot be put back" in answer.err
     assert headrace("dead-letters", "--json").document["total"] == 1
@@ -107,6 +107,16 @@ def test_check_finds_a_single_file_that_is_not_there_unless_a_job_writes_it(head
     assert headrace("run", "--until-end").exit_code == 2
     headrace.write("headrace.toml", CHAIN.replace("rows*.jsonl", "rows-3.jsonl"))
     assert headrace("check").exit_code == 0
+
+
+def test_a_folder_as_the_path_of_an_input_is_told_as_such(headrace):
+    (headrace.folder / "in").mkdir(exist_ok=True)
+    headrace.write("headrace.toml", PROJECT.replace("in/*.jsonl", "in"))
+    problem = f"{headrace.folder / 'in'} is a folder: write which of its files are read, as 'in/*.csv'"
+    answer = headrace("check")
+    assert answer.exit_code == 2
+    assert problem in answer.out
+    assert headrace("run", "--until-end").exit_code == 2
 
 
 def test_check_finds_paths_that_cannot_be_written(headrace):

@@ -58,7 +58,15 @@ def test_a_record_that_is_no_record_is_a_dead_letter_that_can_be_read(headrace):
     answer = headrace("run", "--until-end")
     assert "dead 1, events in 3, rows out 2" in answer.err
     letters = headrace("dead-letters").out
-    assert "file 1, byte 11" in letters
+    assert "in/2026-03-01/a.csv, byte 11" in letters
+
+
+def test_a_row_that_has_no_counterpart_is_a_dead_letter_of_its_file_and_row(headrace):
+    parquet = io.BytesIO()
+    pl.DataFrame({"n": [4, 5], "name": [None, b"x"]}).write_parquet(parquet)
+    put(headrace, "in/2026-03-01/b.parquet", parquet.getvalue())
+    assert headrace("run", "--until-end").exit_code == 0
+    assert "file 'in/{date}/*', in/2026-03-01/b.parquet, row 2; 1 attempt" in headrace("dead-letters").out
 
 
 def test_a_file_that_is_cut_ends_the_run_and_is_read_once_it_is_whole(headrace):

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from headrace.cli.letter_places import LetterPlaces
 from headrace.cli.numbers import at_least
 from headrace.cli.options import add_json, add_project, plain
 from headrace.cli.retry_letters import Retry
@@ -35,7 +36,6 @@ from headrace.cli.show import (
 )
 from headrace.clock import SystemClock
 from headrace.errors import UserError
-from headrace.limits import MAX_INPUT_FILE_BYTES
 from headrace.local.dead_letters import DEAD_OUTPUT, DEAD_ROW, DeadLetter, DeadLetters
 from headrace.local.namespace import Namespace
 from headrace.project import Project
@@ -110,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
             case _ if arguments.count:
                 _count(chosen, as_json=arguments.json)
             case "show":
-                _show(chosen, letters, arguments)
+                _show(chosen, letters, LetterPlaces(project, namespace), arguments)
             case "retry":
                 retry = Retry(project, namespace, letters, arguments.to)
                 _tell("retried", retry.run(chosen), as_json=arguments.json)
@@ -204,7 +204,12 @@ def _matches(letter: DeadLetter, arguments: argparse.Namespace) -> bool:
 # --- showing ----------------------------------------------------------------------------------------------
 
 
-def _show(chosen: Iterator[list[DeadLetter]], letters: DeadLetters, arguments: argparse.Namespace) -> None:
+def _show(
+    chosen: Iterator[list[DeadLetter]],
+    letters: DeadLetters,
+    places: LetterPlaces,
+    arguments: argparse.Namespace,
+) -> None:
     found = itertools.chain.from_iterable(chosen)
     limit = SHOWN if arguments.limit is None else arguments.limit
     shown = list(itertools.islice(found, limit))
@@ -216,7 +221,7 @@ def _show(chosen: Iterator[list[DeadLetter]], letters: DeadLetters, arguments: a
         print_json({"dead_letters": [_document(letter) for letter in shown], "total": total})
     else:
         for letter in shown:
-            print_lines(_lines(letter))
+            print_lines(_lines(letter, places))
     if next(found, None) is not None:
         note(f"there are more; --limit N shows more than {limit}, --job, --reason and others fewer")
     elif not shown and not arguments.json:
@@ -224,9 +229,9 @@ def _show(chosen: Iterator[list[DeadLetter]], letters: DeadLetters, arguments: a
         note("there are no dead letters" if not total else f"none of {total:,} dead letters is like that")
 
 
-def _lines(letter: DeadLetter) -> list[str]:
+def _lines(letter: DeadLetter, places: LetterPlaces) -> list[str]:
     came = f"{letter.source_kind} '{letter.source}'"
-    came += _place(letter)
+    came += places.text(letter)
     whose = f"job {letter.job}, " if letter.job else ""
     whose += f"tenant {letter.tenant}, " if letter.tenant else ""
     return [
@@ -234,24 +239,6 @@ def _lines(letter: DeadLetter) -> list[str]:
         f"    {shortened(': '.join(filter(None, (letter.reason, letter.detail))), _REASON_CHARS)}",
         f"    {count_text(len(letter.body), 'byte')}: {body_text(letter.body, _BODY_CHARS)}",
     ]
-
-
-def _place(letter: DeadLetter) -> str:
-    match letter.source_kind:
-        case "queue":
-            return f", message {letter.position}"
-        case "file" if letter.tenant:  # of a dataset: a point that a query failed on, a line, or all of it
-            if letter.partition:
-                return f", point {letter.position + 1}"
-            return f", line {letter.position}" if letter.position else ""
-        case "file":
-            number, byte = divmod(letter.position, MAX_INPUT_FILE_BYTES)
-            return f", file {number + 1}, byte {byte}"
-        case kind if kind == DEAD_ROW:
-            return f", epoch {letter.partition}"
-        case kind if kind == DEAD_OUTPUT:
-            return ""
-    return f", partition {letter.partition}, offset {letter.position}"
 
 
 def _document(letter: DeadLetter) -> dict[str, Any]:

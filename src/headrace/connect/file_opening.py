@@ -92,6 +92,10 @@ class Opener:
         form, compression, _ = self._kind(name)
         return form not in _CONTAINERS and compression == "none"
 
+    def of_rows(self, name: str) -> bool:
+        """Tell whether positions in a file are rows, not bytes."""
+        return self._kind(name)[0] in _CONTAINERS
+
     def open(self, path: Path, name: str, known_size: int | None = None) -> OpenFile:
         """Open a file, called `name` in messages; what it unpacks to may be known already.
 
