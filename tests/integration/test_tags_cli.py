@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from headrace.clock import SystemClock
 from headrace.local.dead_letters import DeadLetter, DeadLetters
 from headrace.local.namespace import Namespace
 from tests.integration.command import Commands
@@ -102,7 +103,7 @@ def test_stats_tell_what_each_tenant_has(project):
 
 
 def test_stats_tell_the_first_and_the_last_second_that_a_calendar_has(project):
-    _two_points(project, np.array([-62_135_596_800_000_000, 253_402_300_799_999_999]), np.ones(2))
+    _points(project, np.array([-62_135_596_800_000_000, 253_402_300_799_999_999]), np.ones(2))
     told = _tags(project, "stats").out
     assert "0001-01-01 00:00:00 UTC" in told
     assert "9999-12-31 23:59:59 UTC" in told
@@ -111,20 +112,22 @@ def test_stats_tell_the_first_and_the_last_second_that_a_calendar_has(project):
 
 def test_what_reaches_too_far_for_a_picture_is_told_and_leaves_no_file(project, tmp_path):
     pytest.importorskip("matplotlib")
-    _two_points(project, np.array([0, 253_402_300_799_000_000]), np.ones(2))
+    _points(project, np.array([0, 253_402_300_799_000_000]), np.ones(2))
     answer = _tags(project, "plot", FIRST, "-o", str(tmp_path / "far.png"))
     assert answer.exit_code == 2
     assert "reach too far" in answer.err
     assert not list(tmp_path.glob("*far.png*"))
 
 
-def _two_points(project, times_us, values):
+def _points(project, times_us, values, tenant="acme"):
     with Namespace.open(project.folder / ".headrace") as namespace:
         store = Store(namespace, "history", project.folder / "history")
-        points = Points(np.zeros(2, np.uint32), times_us, values)
-        segment = write_segment(store.folder("acme"), segment_name("line", ["far"]), points)
+        points = Points(np.zeros(len(values), np.uint32), times_us, values)
+        segment = write_segment(store.folder(tenant), segment_name("line", ["far"]), points)
+        tenant_id = store.catalogue.tenant(tenant)
+        store.catalogue.codes(tenant_id, GUIDS)
         with namespace.transaction() as tx:
-            store.catalogue.add(tx, store.catalogue.tenant("acme"), segment)
+            store.catalogue.add(tx, tenant_id, segment)
         store.close()
 
 
@@ -164,6 +167,25 @@ def test_compaction_keeps_every_point_and_says_what_it_did(project):
     assert "3 segments became 1, 900 points" in _tags(project, "compact", "--all").out
     assert json.loads(_tags(project, "compact", "--all", "--json").out)["acme"]["segments_read"] == 0
     assert _tags(project, "read", "*", "--csv").out == before
+
+
+def test_compaction_drops_what_is_older_than_the_settings_say_also_beside_newer_points(tmp_path, capsys):
+    commands = Commands(
+        tmp_path, capsys, SETTINGS + "retention_days = 10\n[tenants.long]\nretention_days = 30\n"
+    )
+    day_us = 86_400_000_000
+    now_us = SystemClock().now_us()
+    for tenant in ("acme", "long"):
+        times_us = now_us - np.array([40, 20, 5, -5]) * day_us
+        _points(commands, times_us, np.array([1.0, 2.0, 3.0, 4.0]), tenant)
+    assert "nothing is due" in _tags(commands, "compact").out
+    _tags(commands, "compact", "--all")
+    for tenant, values in (("acme", [3.0, 4.0]), ("long", [2.0, 3.0, 4.0])):
+        assert hr.read_series("*", project=tmp_path, tenant=tenant)["value"].to_list() == values
+    settings = tmp_path / "headrace.toml"
+    settings.write_text(settings.read_text().replace("= 10", "= 1"))
+    assert "1 segments became 1, 1 points" in _tags(commands, "compact", "--all").out
+    assert json.loads(_tags(commands, "compact", "--all", "--json").out)["acme"]["segments_read"] == 0
 
 
 @pytest.mark.parametrize("file_format", ["parquet", "csv", "files"])

@@ -1,4 +1,7 @@
-"""Merge the segments of tenants, which makes them smaller and faster to read; nothing is lost or doubled."""
+"""Merge the segments of tenants, which makes them smaller and faster to read; nothing is lost or doubled.
+
+Points that are older than `retention_days` are dropped from what is merged.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,11 @@ import argparse
 from typing import Any
 
 from headrace.cli.options import add_json, plain
-from headrace.cli.show import print_json, print_lines, waiting
+from headrace.cli.show import count_text, print_json, print_lines, waiting
 from headrace.cli.tags_options import add_store, opened
+from headrace.clock import SystemClock
+from headrace.project import Project
+from headrace.project.dataset_jobs import series_place
 
 
 def add(actions: Any) -> None:
@@ -21,19 +27,26 @@ def add(actions: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compact the tenant that was named, or all, one after the other."""
-    done = {}
+    done, dropped = {}, {}
     with opened(arguments, looking=False) as reader:
         # Loaded here as it needs an optional library, whose absence `opened` tells.
+        from headrace.engine.dataset_compaction import Compacts  # noqa: PLC0415 - optional
         from headrace.series.compaction import compact  # noqa: PLC0415 - optional
+        from headrace.series.retention import drop_before  # noqa: PLC0415 - optional
 
+        place = series_place(Project.load(arguments.project), reader.store.name)
+        kept = Compacts(lambda: reader.store, place.retention_days, place.of_tenants)
         names = [reader.tenant(arguments.tenant)] if arguments.tenant else reader.store.catalogue.tenants()
         for name in names:
             with waiting(f"compacting {name}"):
-                done[name] = compact(reader.store, name, everything=arguments.all)
+                from_us = kept.kept_from_us(name, SystemClock().now_us())
+                dropped[name] = drop_before(reader.store, name, from_us)
+                done[name] = compact(reader.store, name, everything=arguments.all, keep_from_us=from_us)
     if arguments.json:
         print_json(
             {
                 name: {
+                    "segments_dropped": dropped[name],
                     "segments_read": own.read,
                     "segments_written": own.written,
                     "points": own.points,
@@ -45,6 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return 0
     for name, own in done.items():
+        if dropped[name]:
+            print_lines([f"{name}: {count_text(dropped[name], 'segment')} dropped, whose points are too old"])
         if own.read:
             told = (
                 f"{name}: {own.read:,} segments became {own.written:,}, {own.points:,} points, "

@@ -73,7 +73,9 @@ def compact(
         while wanted():
             segments = store.catalogue.segments(number)
             due = segments if everything else _due(segments)
-            if not due or (everything and _is_compact(due)):
+            if not due or (
+                everything and _is_compact(due) and min(segment.first_us for segment in due) >= keep_from_us
+            ):
                 break
             total = _added(
                 total, _merge(store, tenant, number, due, (line, keep_from_us, points_at_once), ownership)
@@ -87,8 +89,10 @@ def compact(
     return total
 
 
-def _is_compact(segments: Sequence[Segment]) -> bool:
-    """Tell whether segments are what compaction of everything makes."""
+def _is_compact(segments: Sequence[Segment], keep_from_us: int) -> bool:
+    """Tell whether segments are what compaction of everything makes, without a point that is too old."""
+    if min(segment.first_us for segment in segments) < keep_from_us:
+        return False
     return all(segment.level for segment in segments) and len({segment.newest for segment in segments}) == 1
 
 
