@@ -1,9 +1,10 @@
+import signal
 import subprocess
 import sys
 
 import pytest
 
-from headrace.engine.ahead import Ahead
+from headrace.engine.ahead import Ahead, interrupts_held
 from headrace.engine.instances import Command, Supervisor
 
 WAITING = "import sys; from headrace.engine.ahead import may_run; sys.exit(0 if may_run() else 7)"
@@ -87,3 +88,34 @@ def test_the_verb_run_starts_an_instance_before_it_loads_what_takes_long():
     )
     told = subprocess.run(arguments(loaded), capture_output=True, text=True, check=True, timeout=60)
     assert told.stdout.strip() == "[]"
+
+
+INTERRUPTED_EARLY = """
+import os, signal
+os.kill(os.getpid(), signal.SIGINT)
+from headrace.engine.ahead import ignore_interrupts
+ignore_interrupts()
+"""
+
+
+def test_ctrl_c_does_not_break_off_what_an_instance_loads(tmp_path):
+    ahead = Ahead.start(arguments(INTERRUPTED_EARLY))
+    assert ahead.process.wait(30) == 0
+    ahead.close()
+    supervisor = Supervisor([Command("job", 0, arguments(INTERRUPTED_EARLY))])
+    supervisor.start()
+    assert supervisor.wait() == 0
+
+
+def test_whoever_starts_processes_gets_what_came_meanwhile_behind_it():
+    def interrupted():
+        with interrupts_held():
+            signal.raise_signal(signal.SIGINT)
+            subprocess.run([sys.executable, "-c", ""], check=True)
+            went_on.append(True)
+
+    went_on = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert went_on
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

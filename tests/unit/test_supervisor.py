@@ -143,3 +143,14 @@ def test_whoever_asks_is_told_of_each_process_that_did_not_end_well(clock):
     supervisor.kill()
     reasons = {(one.job, pid > 0, reason) for one, pid, reason in told}
     assert reasons == {("job0", True, "killed by SIGKILL"), ("job1", True, "exit code 2")}
+
+
+def test_one_that_is_asked_to_end_while_it_loads_its_code_has_not_failed(clock):
+    told = []
+    supervisor = Supervisor(
+        [command("import signal; signal.pause()")], died=lambda *given: told.append(given), clock=clock
+    )
+    supervisor.start()
+    supervisor.stop()
+    assert supervisor.wait() == 0
+    assert told == []

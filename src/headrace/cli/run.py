@@ -11,13 +11,12 @@ import contextlib
 import gc
 import importlib
 import os
-import signal
 import sys
 from typing import Any
 
 from headrace.cli.numbers import at_least
 from headrace.cli.options import add_json, add_project, plain
-from headrace.engine.ahead import Ahead
+from headrace.engine.ahead import Ahead, ignore_interrupts
 
 
 def add(verbs: Any) -> None:
@@ -64,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     exit_code: int
     if arguments.instance is not None:
         # A terminal sends Ctrl-C to the whole group: the supervisor asks the instances to end, once.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        ignore_interrupts()
         gc.disable()  # until all is loaded that stays
         exit_code = importlib.import_module("headrace.cli.run_instance").run_instance(arguments)
         return exit_code

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -27,7 +28,8 @@ class Ahead:
     def start(cls, arguments: Sequence[str]) -> Self:
         """Start the process; what keeps it from starting is met again, and told, when it is due."""
         try:
-            return cls(subprocess.Popen(arguments, stdin=subprocess.PIPE))
+            with interrupts_held():
+                return cls(subprocess.Popen(arguments, stdin=subprocess.PIPE))
         except OSError:
             return cls(None)
 
@@ -47,6 +49,26 @@ class Ahead:
         if process is not None:
             process.kill()
             process.communicate()
+
+
+@contextlib.contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Let processes that are started in the block begin with SIGINT blocked.
+
+    A terminal sends Ctrl-C to the whole group. One that loads its first modules cannot ignore it yet, and
+    would print where that broke it off. This process gets behind the block what came meanwhile.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def ignore_interrupts() -> None:
+    """In a process that was started so, take no SIGINT from now on."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def may_run() -> bool:

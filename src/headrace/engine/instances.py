@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from headrace.clock import Clock, SystemClock
-from headrace.engine.ahead import Ahead
+from headrace.engine.ahead import Ahead, interrupts_held
 from headrace.errors import PASSING
 from headrace.names import STAGE_MARK
 
@@ -158,7 +158,8 @@ class Supervisor:
         environment = os.environ.copy()
         if command.threads is not None:
             environment.setdefault("POLARS_MAX_THREADS", str(command.threads))
-        return subprocess.Popen(command.arguments, stdin=subprocess.DEVNULL, env=environment)
+        with interrupts_held():
+            return subprocess.Popen(command.arguments, stdin=subprocess.DEVNULL, env=environment)
 
     def _look_after(self, running: _Running) -> None:
         if running.exit_code is not None:
@@ -174,8 +175,10 @@ class Supervisor:
             self._ended(running, code)
 
     def _ended(self, running: _Running, code: int) -> None:
+        asked = running.command.whole in self._stopping
         reason = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        if code != 0 and running.process is not None:
+        # One that is asked to end while it loads its code ends of the signal, and nothing is wrong with it.
+        if code != 0 and running.process is not None and not (asked and code == -signal.SIGTERM):
             self.died(running.command, running.process.pid, reason)
         if code >= 0 and code != TRY_AGAIN:
             running.exit_code = code
@@ -183,7 +186,7 @@ class Supervisor:
                 self.stop_job(running.command.whole)
             return
         running.last_code = max(code, 0)
-        if running.command.whole in self._stopping:
+        if asked:
             running.exit_code = running.last_code
             return
         self._start_again(running, reason, LONGEST_PAUSE_AFTER_KILL_S if code < 0 else LONGEST_PAUSE_S)
