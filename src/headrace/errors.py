@@ -79,6 +79,10 @@ class QueryError(UserError):
         self.column = span.start - (before.rfind("\n") + 1) + 1
         super().__init__(self._message())
 
+    def placed(self, where: str) -> QueryError:
+        """Return the error with where the query stands in front, as a setting or a file."""
+        return QueryError(f"{where}: {self.problem}", self.script, self.span, advice=self.advice)
+
     def _message(self) -> str:
         text = self.script.split("\n")[self.line - 1]
         cut = max(0, self.column - 1 - _EXCERPT_CHARS // 2)

@@ -4,7 +4,10 @@ import itertools
 import signal
 import sys
 
+import pytest
+
 from headrace.engine.instances import Command
+from headrace.errors import QueryError
 from headrace.local.hub import Hub
 from headrace.local.namespace import Namespace
 from headrace.local.progress import Progress
@@ -56,3 +59,13 @@ def test_a_job_whose_instances_die_before_they_report_anything_is_failed_and_say
             run.supervisor.kill()
     assert status.health == "failed"
     assert status.instances[0].condition.note == f"killed by {signal.SIGKILL.name}"
+
+
+def test_a_query_that_must_be_refused_is_told_with_the_job_and_the_file_that_it_stands_in(tmp_path):
+    settings = SETTINGS + '[jobs.other]\nquery = "other.sql"\n'
+    (tmp_path / "headrace.toml").write_text(settings)
+    (tmp_path / "other.sql").write_text("SELECT id INTO rows FRM events")
+    with pytest.raises(QueryError) as caught, run_of(Project.load(tmp_path), ["job", "other"]):
+        pass
+    assert str(caught.value).startswith("jobs.other.query, other.sql: ")
+    assert "(line 1, column " in str(caught.value)

@@ -138,10 +138,8 @@ def _checked_job(loaded: Loaded, name: str) -> JobCheck:
     try:
         script = project.runnable_script(name)
     except UserError as error:
-        query = project.jobs[name].query
-        where = f"jobs.{name}.query, {query}" if query else f"jobs.{name}.sql"
         is_setting = str(error).startswith(f"jobs.{name}")
-        job.problems.append(str(error) if is_setting else f"{where}: {error}")
+        job.problems.append(str(error) if is_setting else f"{project.query_place(name)}: {error}")
         return job
     job.inputs = {key: _whole_place(loaded, "inputs", key) for key in script.inputs}
     outputs = dict.fromkeys(output.name for output in script.outputs)

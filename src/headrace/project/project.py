@@ -189,6 +189,11 @@ class Project:
             check_dataset_settings(self, job)
         return script
 
+    def query_place(self, job: str) -> str:
+        """Return where a job's query stands: the key of the setting, and the file if it is in one."""
+        query = self.job(job).query
+        return f"jobs.{job}.query, {query}" if query else f"jobs.{job}.sql"
+
     def query_text(self, job: str) -> str:
         """Return the text of a job's query. Raises `UserError` for one that cannot be read."""
         settings = self.job(job)

@@ -14,7 +14,7 @@ from headrace.connect.file_output import sweep_line
 from headrace.engine.ahead import Ahead
 from headrace.engine.instances import POLL_S, Command, Supervisor
 from headrace.engine.open_job import instance_name
-from headrace.errors import HeadraceError, Transient
+from headrace.errors import HeadraceError, QueryError, Transient
 from headrace.local.namespace import Namespace
 from headrace.local.ownership import Owned
 from headrace.local.progress import Progress
@@ -183,7 +183,10 @@ def run_of(
     Raises `UserError` for settings and queries, `Transient` when a job is being run already.
     """
     for job in jobs:
-        project.runnable_script(job)
+        try:
+            project.runnable_script(job)
+        except QueryError as error:
+            raise error.placed(project.query_place(job)) from None
     with Namespace.open(project.data) as namespace, contextlib.ExitStack() as stack:
         progress = Progress(namespace)
         for job in jobs:
