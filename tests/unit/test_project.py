@@ -11,7 +11,7 @@ from headrace.errors import QueryError, UserError
 from headrace.local.hub import Hub
 from headrace.project import Project
 from headrace.project.checking import check_project
-from headrace.project.functions import load_function
+from headrace.project.functions import load_function, python_function
 from headrace.project.partitions import input_partitions
 from headrace.project.places import find_place
 from headrace.project.settings import FunctionSettings
@@ -76,6 +76,8 @@ def test_settings_are_read_from_a_file_or_its_folder(project):
         ("inputs = 3\n", "inputs: expected tables such as [inputs.something]"),
         ('[inputs]\na = "hub"\n', "inputs.a: expected a table, written [inputs.a]"),
         ("[inputs.a]\n", "inputs.a.kind is missing: expected one of hub, queue"),
+        ('[inputs.a]\nknid = "hub"\nkey = "k"\n', "a.kind is missing: expected one of hub, queue"),
+        ('[inputs.a]\nknid = "hub"\nkey = "k"\n', ". Did you mean 'kind', where it says 'knid'?"),
         (
             '[inputs.a]\nkind = "hubb"\n',
             "inputs.a.kind: expected one of hub, queue, topic, file, dataset, reference, found 'hubb'",
@@ -419,3 +421,21 @@ def test_the_function_of_an_output_is_looked_for_before_a_job_runs(project):
     [unknown] = check_project(project(text, own_py="def store(rows):\n    pass\n")).problems
     assert missing.startswith("outputs.o.python")
     assert unknown.startswith("outputs.o.python")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1\ny = 1 / 0\n", "functions.py, line 2 fails to load: ZeroDivisionError: division by zero"),
+        ("import sys\nsys.exit()\n", "functions.py, line 2 fails to load: SystemExit: "),
+        ("def f(a) return a\n", "functions.py fails to load: SyntaxError: "),
+        (None, "there is no file "),
+    ],
+)
+def test_a_file_of_functions_that_cannot_be_loaded_is_told_with_its_line(tmp_path, text, message):
+    if text is not None:
+        (tmp_path / "functions.py").write_text(text)
+    with pytest.raises(UserError) as caught:
+        python_function(tmp_path, "functions.f.python", "functions.py:f")
+    assert str(caught.value).startswith("functions.f.python: ")
+    assert message in str(caught.value)

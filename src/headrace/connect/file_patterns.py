@@ -97,6 +97,13 @@ class PathPattern:
                 orders.append((time_us, checked_file_name(name)))
         return [name for _, name in sorted(orders)]
 
+    def missing(self, folder: Path) -> str:
+        """Return what is wrong where the path is that of one file, and there is none."""
+        whole = folder / self.path
+        if whole.is_dir():
+            return f"{whole} is a folder: write which of its files are read, as '{self.path}/*.csv'"
+        return f"there is no file {whole}"
+
     def order(self, name: str) -> Order:
         """Return where a name stands."""
         return (self.time_us(name) or 0) if self.is_timed else 0, name

@@ -187,10 +187,7 @@ class FileSequence:
         if self.waits_for is not None:
             raise UserError(f"{self.waits_for}. It is read once it is whole: finish it, or move it away")
         if not self._files and not self._pattern.is_pattern:
-            raise UserError(
-                f"there is no file {self._whole_name(self._pattern.path)}. "
-                f"Check inputs.{self._name}.path, or make the file"
-            )
+            raise UserError(f"{self._pattern.missing(self._folder)}. Check inputs.{self._name}.path")
         self._asked = (-1, -1)
         for number, known in reversed(list(enumerate(self._files))):
             with (

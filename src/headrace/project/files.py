@@ -41,9 +41,11 @@ def input_problem(
     folder: Path, name: str, read: FileSettings, outputs: Iterable[OutputSettings]
 ) -> str | None:
     """Return what is wrong with the path of an input: there is no such file, and no job writes one."""
-    if read.pattern.is_pattern or read.pattern.matching(folder) or is_written(folder, read, outputs):
+    pattern = read.pattern
+    there = pattern.matching(folder) and not (folder / pattern.path).is_dir()
+    if pattern.is_pattern or there or is_written(folder, read, outputs):
         return None
-    return f"inputs.{name}.path: there is no file {folder / read.given_path}"
+    return f"inputs.{name}.path: {pattern.missing(folder)}"
 
 
 def input_notes(folder: Path, read: FileSettings) -> Iterator[str]:

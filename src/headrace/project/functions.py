@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,18 +62,22 @@ def python_function(folder: Path, setting: str, reference: str) -> Callable[...,
     """Import ``file.py:function`` from the project's folder; messages name the `setting` that says so."""
     file_name, _, attribute = reference.partition(":")
     file = folder / file_name
-    if not attribute or not file.is_file():
-        raise UserError(
-            f'{setting}: expected "file.py:function" with a file in {folder}, found {reference!r}'
-        )
+    if not attribute:
+        raise UserError(f'{setting}: expected "file.py:function", found {reference!r}')
+    if not file.is_file():
+        raise UserError(f"{setting}: there is no file {file}")
     spec = importlib.util.spec_from_file_location("headrace_project_" + setting.replace(".", "_"), file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise UserError(f"{setting}: {file} fails to load: {type(error).__name__}: {error}") from None
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        line = next(
+            (f", line {frame.lineno}" for frame in reversed(frames) if frame.filename == str(file)), ""
+        )
+        raise UserError(f"{setting}: {file}{line} fails to load: {type(error).__name__}: {error}") from None
     function = getattr(module, attribute, None)
     if not callable(function):
         known = [key for key, item in vars(module).items() if callable(item)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -39,7 +39,11 @@ def section(
 def _kind(table: Mapping[str, Any], path: str, kinds: Mapping[str, type[Settings]]) -> type[Settings]:
     kind = table.get("kind")
     if kind is None:
-        raise UserError(f"{path}.kind is missing: expected one of {', '.join(kinds)}")
+        every: Iterable[Any] = kinds.values()
+        known = {field.name for settings in every for field in msgspec.structs.fields(settings)}
+        near = next((key for key in table if key not in known and did_you_mean(key, ["kind"])), None)
+        hint = f". Did you mean 'kind', where it says '{near}'?" if near is not None else ""
+        raise UserError(f"{path}.kind is missing: expected one of {', '.join(kinds)}{hint}")
     if kind not in kinds:
         hint = did_you_mean(str(kind), kinds)
         raise UserError(f"{path}.kind: expected one of {', '.join(kinds)}, found {kind!r}. {hint}".rstrip())
