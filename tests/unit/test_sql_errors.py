@@ -68,6 +68,7 @@ REFUSED = {
         ("SELECT a FROM src «GROUP BY a»", "window"),
         ("SELECT a FROM src «GROUP BY DATEPART(minute, System.Timestamp())»", "window"),
         ("SELECT a FROM src GROUP BY TumblingWindow(day, «8»)", "7 days"),
+        ("SELECT COUNT(*) FROM src GROUP BY «TumblingWindow(day)»", "TumblingWindow cannot take 1 argument "),
         ("SELECT a FROM src GROUP BY HoppingWindow(Duration(hour, «169»), Hop(hour, 1))", "7 days"),
         ("SELECT a FROM src GROUP BY Windows(Window('w', Sliding(second, «604801»)))", "7 days"),
         ("SELECT a FROM src GROUP BY Tumbling(second, 1), «Sliding(second, 1)»", "one window"),

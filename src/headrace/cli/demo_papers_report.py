@@ -87,7 +87,7 @@ def progress(*, hidden: bool) -> Iterator[Show]:
             views.append(view)
             if view.at_s - shown_s[0] >= 1 or view.stored + view.dead >= published:
                 shown_s[0] = view.at_s
-                console.print(_line(views, published), highlight=False)
+                console.print(_line(views, published), highlight=False, soft_wrap=True)
 
         yield note
 

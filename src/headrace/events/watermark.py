@@ -23,7 +23,9 @@ from headrace.limits import MAX_LATE_DAYS
 EARLY_TOLERANCE_US: Final = 300_000_000
 
 #: Why an event is dropped.
-NO_TIME: Final = "TIMESTAMP BY gives no datetime before the year 9999 for this event"
+NO_TIME: Final = (
+    "TIMESTAMP BY gives no time here: its value is missing, NULL or no datetime before the year 9999"
+)
 TOO_EARLY: Final = "TIMESTAMP BY gives a time more than 5 minutes ahead of the event's arrival"
 TOO_LATE: Final = "the event arrived later after its time than the policy allows"
 OUT_OF_ORDER: Final = "the event is further out of order than the policy allows"

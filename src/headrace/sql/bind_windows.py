@@ -182,7 +182,8 @@ class WindowBinder:
                 raise self._names.error(f"this is no whole {call.this.name}", call, advice)
         else:
             if not needed + 1 <= len(parts) <= len(order) + 1:
-                raise self._names.error(f"{call.this.name} cannot take {len(parts)} arguments", call, advice)
+                count = f"{len(parts)} argument{'s' if len(parts) != 1 else ''}"
+                raise self._names.error(f"{call.this.name} cannot take {count}", call, advice)
             unit = unit_us(self._names, parts[0])
             given = {name: (unit, part) for name, part in zip(order, parts[1:], strict=False)}
         return {name: self._length(name, *length) for name, length in given.items()}
