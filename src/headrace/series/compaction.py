@@ -73,9 +73,7 @@ def compact(
         while wanted():
             segments = store.catalogue.segments(number)
             due = segments if everything else _due(segments)
-            if not due or (
-                everything and _is_compact(due) and min(segment.first_us for segment in due) >= keep_from_us
-            ):
+            if not due or (everything and _is_compact(due, keep_from_us)):
                 break
             total = _added(
                 total, _merge(store, tenant, number, due, (line, keep_from_us, points_at_once), ownership)
