@@ -85,6 +85,7 @@ def test_settings_are_read_from_a_file_or_its_folder(project):
         ('[inputs.a]\nkind = "hubb"\n', "Did you mean 'hub'?"),
         ('[inputs.a]\nkind = "table"\n', "inputs.a.kind: expected one of hub, queue"),
         ('[inputs.a]\nkind = "hub"\npartitons = 2\n', "inputs.a.partitons: no such setting"),
+        ('[outputs.a]\nkind = "console"\nx = 2\n', "outputs.a.x: no such setting. Known keys: none"),
         ('[inputs.a]\nkind = "hub"\npartitons = 2\n', "Did you mean 'partitions'?"),
         ('[inputs.a]\nkind = "hub"\npartitions = "2"\n', "inputs.a.partitions: "),
         ('[inputs."a/b"]\nkind = "hub"\n', "'a/b' cannot name"),

@@ -493,3 +493,14 @@ def test_the_folder_of_an_sqlite_file_is_made_with_it(tmp_path):
     sink.deliver(b'{"id":1}', "producer", 1)
     sink.close()
     assert (tmp_path / "new" / "deep" / "rows.db").exists()
+
+
+def test_a_path_that_is_no_sqlite_file_is_told_with_its_output(tmp_path):
+    (tmp_path / "notes.txt").write_text("these are no rows\n" * 100)
+    (tmp_path / "folder").mkdir()
+    for path, told in (("notes.txt", "no SQLite database"), ("folder", "is a folder")):
+        sink = sqlite_sink("rows", SqliteSettings(path=path), tmp_path, "source")
+        with pytest.raises(UserError, match=rf"table 'rows' of .*{path} cannot be written: the .*{told}"):
+            sink.deliver(b'{"id":1}', "producer", 1)
+        sink.close()
+    assert (tmp_path / "notes.txt").read_text().startswith("these are no rows")

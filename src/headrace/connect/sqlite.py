@@ -26,7 +26,7 @@ from headrace.connect.sql_rows import (
     on_conflict,
     quoted,
 )
-from headrace.errors import Transient, UserError
+from headrace.errors import Fatal, Transient, UserError
 from headrace.events.batch import ValueType
 from headrace.local.files import make_folder
 from headrace.local.sqlite_errors import translated, undo
@@ -209,6 +209,8 @@ class SqliteTable:
         if self._opened is not None and _identity(self._path) == self._identity:
             return self._opened
         self.close()
+        if self._path.is_dir():
+            raise UserError(f"{self.place} cannot be written: the path is a folder. Name a file in it")
         with writing(self._path, "open"):
             make_folder(self._path.parent)
         with self._told(None, "open"):
@@ -229,7 +231,7 @@ class SqliteTable:
     @contextlib.contextmanager
     def _told(self, connection: apsw.Connection | None, doing: str = "write") -> Iterator[None]:
         try:
-            with translated(self._path, connection, doing):
+            with translated(self._path, connection, doing), self._of_the_user():
                 yield
         except apsw.Error as error:
             if self._is_over():  # then the transaction is gone, which is an error of its own to what follows
@@ -237,6 +239,19 @@ class SqliteTable:
             raise UserError(
                 f"{self.place} cannot be written: {error}. Check the settings of the output against the table"
             ) from None
+
+    @contextlib.contextmanager
+    def _of_the_user(self) -> Iterator[None]:
+        """Tell what is wrong with a file that is not one of the data folder."""
+        try:
+            yield
+        except apsw.NotADBError:
+            raise UserError(
+                f"{self.place} cannot be written: the file is no SQLite database. Choose another path, or "
+                "move it away"
+            ) from None
+        except apsw.CorruptError as error:
+            raise Fatal(f"{self.place} is damaged: {error}. Put back a copy of the file") from None
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

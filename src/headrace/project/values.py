@@ -76,7 +76,7 @@ def _explained(problem: str, settings: type, path: str) -> str:
     unknown = re.search(r"unknown field `([^`]*)`", problem)
     if unknown:
         known = [f.name for f in msgspec.structs.fields(settings)]
-        hint = did_you_mean(unknown[1], known) or f"Known keys: {', '.join(known)}"
+        hint = did_you_mean(unknown[1], known) or f"Known keys: {', '.join(known) or 'none'}"
         return f"{path}.{unknown[1]}: no such setting. {hint}"
     what, _, where = problem.partition(" - at `$")
     if what.startswith("Invalid enum value "):
