@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from headrace.cli.tags_plot import _whole_times
 from headrace.clock import SystemClock
 from headrace.local.dead_letters import DeadLetter, DeadLetters
 from headrace.local.namespace import Namespace
@@ -258,3 +259,12 @@ def test_a_letter_of_a_dataset_says_the_line_of_its_file(project):
     shown = project("dead-letters", "--tenant", "acme").out
     assert "file 'acme/main/a.csv', line 7;" in shown
     assert "file 'acme/main/a.csv', point 8;" in shown
+
+
+def test_half_minutes_at_the_axis_of_a_picture_are_times_of_the_day():
+    dates = pytest.importorskip("matplotlib.dates")
+    formatter = _whole_times(dates, dates.AutoDateLocator())
+    at = np.array(["2013-05-05T00:00:00", "2013-05-05T00:00:30", "2013-05-05T00:01:00"], "datetime64[s]")
+    assert formatter.format_ticks(dates.date2num(at))[1:] == ["00:00:30", "00:01"]
+    assert formatter.get_offset().startswith("2013-May-05")
+    assert ":" not in formatter.get_offset()

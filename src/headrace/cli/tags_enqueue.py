@@ -57,5 +57,6 @@ def tell(done: Enqueued, queue: str, *, as_json: bool) -> None:
         )
         return
     size = f"{count_text(done.files, 'file')} ({done.size_bytes / 1e6:,.1f} MB)"
-    already = f"; {done.there_already:,} were enqueued before" if done.there_already else ""
+    were = "was" if done.there_already == 1 else "were"
+    already = f"; {done.there_already:,} {were} enqueued before" if done.there_already else ""
     print(f"enqueued {size} in queue '{queue}'{already}")

@@ -86,8 +86,7 @@ def picture(curves: Mapping[str, pl.DataFrame], output: Path) -> None:
         axes.plot(points["time"].to_numpy(), points["value"].to_numpy(), label=tag, linewidth=1.1)
     locator: Any = dates.AutoDateLocator()  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
-    formatter: Any = dates.ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]
-    axes.xaxis.set_major_formatter(formatter)
+    axes.xaxis.set_major_formatter(_whole_times(dates, locator))
     axes.set(xlabel="time, UTC", ylabel="value")
     axes.margins(x=0.01)
     axes.grid(alpha=0.25)
@@ -105,3 +104,13 @@ def picture(curves: Mapping[str, pl.DataFrame], output: Path) -> None:
         ) from None
     finally:
         pyplot.close(figure)
+
+
+def _whole_times(dates: Any, locator: Any) -> Any:
+    """Return what writes a second at the axis as a time of the day, and only the day beside it.
+
+    By itself it would write 30 for half past a minute, and beside it the minute of the last tick.
+    """
+    formatter = dates.ConciseDateFormatter(locator)
+    formatter.formats[-1], formatter.offset_formats[-1] = "%H:%M:%S.%f", "%Y-%b-%d"
+    return formatter

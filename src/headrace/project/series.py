@@ -56,7 +56,7 @@ def open_store(
             )
         raise UserError(f'{loaded.file} has no series. [outputs.NAME] with kind = "series" makes one')
     if name not in known:
-        hint = did_you_mean(name, known) or f"there is {', '.join(known) or 'none'}"
+        hint = did_you_mean(name, known) or f"There is {', '.join(known) or 'none'}"
         raise UserError(f"no output {name[:60]!r} is a series. {hint}")
     folder = loaded.folder / (known[name].folder or name)
     namespace = Namespace.open(loaded.data, create=False, looking=looking)
