@@ -183,6 +183,8 @@ def test_each_subscription_of_a_topic_holds_the_messages_that_it_takes(sandbox):
     ended = sandbox.run("run", "read", "--until-end")
     assert ended.returncode == 0, ended.stderr
     assert sandbox.keys("seen") == ["7"]
+    sampled = sandbox.run("sample", "rows.all", "-n", "1")
+    assert json.loads(sampled.stdout)["id"] == 8
     assert bodies(sandbox, "rows.all") == [*range(20), 7, 8]
     checked = sandbox.run("check")
     assert checked.returncode == 0, checked.stderr

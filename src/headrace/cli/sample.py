@@ -26,6 +26,8 @@ from headrace.connect.feeds.poll import FeedPoller
 from headrace.connect.file_output_settings import FileOutputSettings
 from headrace.connect.files import FileSettings
 from headrace.connect.hub import HubSettings, open_hub
+from headrace.connect.queue import QueueSettings
+from headrace.connect.topic import subscription_queue
 from headrace.errors import Transient, UserError
 from headrace.events.formats.json import objects_of
 from headrace.local.browse import newest_messages
@@ -81,11 +83,21 @@ def run(arguments: argparse.Namespace) -> int:
         sample.add(_papers(arguments.input))
     else:
         project = Project.load(Path(arguments.project))
-        place = find_place(project, arguments.input, ("hub", "queue", "file"), "to take a sample of")
+        kinds, others = ("hub", "queue", "file"), _subscriptions(project)
+        place = find_place(project, arguments.input, kinds, "to take a sample of", others=others)
         name = str(place)
         fill(sample, project, place, arguments.seconds)
     _write(sample, name, arguments)
     return 0
+
+
+def _subscriptions(project: Project) -> list[Place]:
+    """Return the queues of topics, of which some are named by outputs only."""
+    return [
+        Place("queue", subscription_queue(topic, subscription.name), QueueSettings())
+        for topic, subscriptions in project.subscriptions.items()
+        for subscription in subscriptions
+    ]
 
 
 def fill(sample: Sample, project: Project, place: Place, seconds: float) -> None:
