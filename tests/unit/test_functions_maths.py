@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from headrace.engine.expressions import RowError, evaluate
+from headrace.engine.query import query
 from headrace.events.batch import ValueType
 from headrace.events.formats.json import from_rows
 from headrace.sql.plan import Binary, ColumnRef, Literal
@@ -168,3 +169,25 @@ def test_a_constant_beside_a_column_overflows_just_where_it_must(operator: str, 
         else:
             (planes,) = evaluate([node], from_rows([{"a": number}]), "")
             assert planes[ValueType.BIGINT].to_list() == [expected]
+
+
+def test_a_quotient_is_rounded_once_however_many_rows_come_with_it() -> None:
+    numbers = [3.0, 0.3, 0.7, 0.29, 4.35, 57.15]
+    for rows in ([{"a": number} for number in numbers], [{"a": 3.0}]):
+        asked = [number["a"] for number in rows]
+        tenths, whole = evaluate(
+            [
+                Binary("/", ColumnRef("a"), Literal(10, ValueType.BIGINT)),
+                Binary("/", ColumnRef("a"), Literal(0.1, ValueType.FLOAT)),
+            ],
+            from_rows(rows),
+            "",
+        )
+        assert tenths[ValueType.FLOAT].to_list() == [number / 10 for number in asked]
+        assert whole[ValueType.FLOAT].to_list() == [number / 0.1 for number in asked]
+
+
+def test_decimals_that_are_rounded_to_their_own_digits_stay_as_they_are() -> None:
+    numbers = [3.0, 0.3, 0.7, 0.29, 4.35, 57.15]
+    answer = query("SELECT ROUND(a, 2) AS a INTO o FROM i", {"i": [{"a": number} for number in numbers]})
+    assert answer.batches["o"].frame["float:a"].to_list() == numbers

@@ -16,6 +16,16 @@ def mapped(
     return pl.map_batches(arguments, function, return_dtype=dtype, returns_scalar=constant)
 
 
+def quotient(left: pl.Expr, right: pl.Expr) -> pl.Expr:
+    """Return left / right of doubles, rounded once.
+
+    Polars multiplies by the reciprocal where `right` is one value for all rows, which rounds twice: 3.0 / 10
+    would be 0.30000000000000004, but not in a batch of one row.
+    """
+    zeros = left.is_null().cast(pl.Float64) * 0.0
+    return left / (zeros + right)
+
+
 def aligned(arguments: Sequence[pl.Series]) -> pl.DataFrame:
     """Return `arguments` as columns "0", "1", ...; a literal, which comes as one value, is repeated."""
     height = max(len(argument) for argument in arguments)

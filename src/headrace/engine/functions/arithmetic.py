@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 
 from headrace.engine.casts import BIGINT, BIT, DATETIME, FLOAT, TEXT, wanted
-from headrace.engine.rows import aligned, mapped
+from headrace.engine.rows import aligned, mapped, quotient
 from headrace.engine.values import NUMBERS, Fault, Plane, Scope, Value, all_of, any_of, combined, of_type
 from headrace.events.batch import ValueType
 from headrace.events.formats.json_exact import MAX_BIGINT, MIN_BIGINT
@@ -167,7 +167,7 @@ _REAL: Final[dict[str, Callable[[pl.Expr, pl.Expr], pl.Expr]]] = {
     "+": lambda left, right: left + right,
     "-": lambda left, right: left - right,
     "*": lambda left, right: left * right,
-    "/": lambda left, right: left / right,
+    "/": quotient,
     "%": _real_remainder,
 }
 

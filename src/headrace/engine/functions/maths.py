@@ -20,6 +20,7 @@ import polars as pl
 from headrace.engine.casts import BIGINT, FLOAT, wanted
 from headrace.engine.functions.arithmetic import numbers
 from headrace.engine.functions.kernels import Check, checked, plain, refuses
+from headrace.engine.rows import quotient
 from headrace.engine.values import Fault, Kernel, Plane, Scope, Value, combined, of_type
 from headrace.events.batch import ValueType
 from headrace.events.formats.json_exact import MAX_BIGINT, MIN_BIGINT
@@ -94,10 +95,10 @@ def _rounded(scope: Scope, call: Call, number: Plane, length: Plane) -> Value:
 
 def _round_real(number: pl.Expr, length: pl.Expr) -> pl.Expr:
     decimals = pl.lit(10.0).pow(length.clip(0, _FLOAT_DIGITS))
-    scaled = (number * decimals).round(0, mode="half_away_from_zero") / decimals
+    scaled = quotient((number * decimals).round(0, mode="half_away_from_zero"), decimals)
     fine = (length > _FLOAT_DIGITS) | (number.abs() >= _WHOLE_FLOAT) | ~scaled.is_finite()
     tens = pl.lit(10.0).pow(-length.clip(-400, 0))
-    coarse = (number / tens).round(0, mode="half_away_from_zero") * tens
+    coarse = quotient(number, tens).round(0, mode="half_away_from_zero") * tens
     coarse = pl.when(tens.is_finite()).then(coarse).otherwise(number * 0.0)
     return pl.when(length < 0).then(coarse).when(fine).then(number).otherwise(scaled)
 
