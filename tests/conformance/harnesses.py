@@ -484,7 +484,7 @@ class WebhookOut(RemoteHarness):
         self.thread.start()
 
     def open(self):
-        return WebhookSink("rows", WebhookSettings(url=self.target.url), clock=self.clock)
+        return WebhookSink("rows", WebhookSettings(url=self.target.url), "project", clock=self.clock)
 
     def read(self):
         return taken(self.folder)

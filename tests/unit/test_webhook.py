@@ -109,8 +109,9 @@ def opened(target):
     """Open a sink that posts to the target; all are closed at the end."""
     with contextlib.ExitStack() as stack:
 
-        def open_sink(**more):
-            sink = WebhookSink("hook", WebhookSettings(**{"url": target.url, **more}), clock=ManualClock())
+        def open_sink(source="project", **more):
+            settings = WebhookSettings(**{"url": target.url, **more})
+            sink = WebhookSink("hook", settings, source, clock=ManualClock())
             stack.callback(sink.close)
             return sink
 
@@ -152,7 +153,7 @@ def test_rows_are_posted_as_an_array_with_the_headers_of_the_settings(target, op
     assert body == '[{"n":9007199254740993,"text":"über\\n🙂","of":{"a":[1.0]}}]'.encode()
     assert headers["authorization"] == "Bearer one"
     assert headers["content-type"] == "application/vnd.rows+json"
-    assert headers["idempotency-key"].startswith("job:j:hook:instance-0:7:0+1:")
+    assert headers["idempotency-key"].startswith("project:job:j:hook:instance-0:7:0+1:")
 
 
 def test_a_block_is_cut_at_the_same_places_under_the_same_keys_each_time(target, opened):
@@ -163,8 +164,15 @@ def test_a_block_is_cut_at_the_same_places_under_the_same_keys_each_time(target,
     assert target.rows == rows_of(10)
 
 
+def test_the_same_rows_of_another_project_have_another_key(target, opened):
+    """So have those of a data folder that was deleted, which counts from 1 again."""
+    opened().deliver(block_of(rows_of(3)), "p", 1)
+    opened("other").deliver(block_of(rows_of(3)), "p", 1)
+    assert target.rows == rows_of(3) * 2
+
+
 def test_other_rows_under_the_same_number_have_another_key(target, opened):
-    """A data folder that was deleted counts from 1 again; the target must not take its rows for old ones."""
+    """A data folder that was put back from a copy; the target must not take its rows for old ones."""
     opened().deliver(block_of(rows_of(3)), "p", 1)
     opened().deliver(block_of(rows_of(3, start=5)), "p", 1)
     assert target.rows == rows_of(3) + rows_of(3, start=5)
@@ -222,7 +230,7 @@ def test_a_target_that_is_not_there_is_told_without_the_secret_parts_of_its_addr
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/hidden/path?code=hidden"
-        sink = WebhookSink("hook", WebhookSettings(url=url))
+        sink = WebhookSink("hook", WebhookSettings(url=url), "project")
         with pytest.raises(NotNow, match=r"http://127.0.0.1:\d+ does not take") as raised:
             sink.deliver(block_of(rows_of(1)), "p", 1)
         sink.close()
@@ -413,7 +421,7 @@ def test_whatever_fails_when_each_row_is_at_the_target_once_and_in_its_order(siz
         delivered = False
         while not delivered:  # as the instances that follow each other do
             own = WebhookSettings(url="http://target.example/", max_rows=max_rows)
-            sink = WebhookSink("hook", own)
+            sink = WebhookSink("hook", own, "project")
             sink.close()
             sink._poster = poster
             with contextlib.suppress(Transient):

@@ -101,10 +101,16 @@ def _check_header(name: str, value: str) -> None:
 
 
 class WebhookSink:
-    """Posts blocks to a web address; `output` is what messages call it."""
+    """Posts blocks to a web address; `output` is what messages call it.
 
-    def __init__(self, output: str, settings: WebhookSettings, *, clock: Clock | None = None) -> None:
+    `source` tells what is posted from what others post there, and is the same whenever the project is opened.
+    """
+
+    def __init__(
+        self, output: str, settings: WebhookSettings, source: str, *, clock: Clock | None = None
+    ) -> None:
         self._output, self._where, self._max_rows = output, settings.origin, settings.max_rows
+        self._source = source
         self.patience = settings.patience
         self._poster = Poster(
             settings.url or "", settings.headers, settings.timeout_s, clock or SystemClock()
@@ -124,7 +130,7 @@ class WebhookSink:
         refuses. Where rows are set aside they are looked for, one by one, and `Refused` names them once all
         others are delivered.
         """
-        name = f"{producer}:{sequence}"
+        name = f"{self._source}:{producer}:{sequence}"
         if self._posting.name != name:
             self._posting = _Posting(name)
         first = 0
@@ -216,6 +222,6 @@ def _key(name: str, first: int, rows: int, body: bytes) -> str:
     """Return what a request is known by for ever.
 
     The place of its rows in the block stays the same however the block was halved. The digest keeps apart
-    what projects of the same names send, and the blocks of a project that was begun anew.
+    what a project sends that was put back from an older copy.
     """
     return f"{name}:{first}+{rows}:{hashlib.sha256(body).hexdigest()[:16]}"

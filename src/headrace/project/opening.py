@@ -171,7 +171,7 @@ def open_sink(project: Project, namespace: Namespace, job: str, name: str, insta
         case ConsoleSettings():
             return ConsoleSink()
         case WebhookSettings() as webhook:
-            return WebhookSink(name, webhook)
+            return WebhookSink(name, webhook, namespace.identity())
         case SqliteSettings() as sqlite:
             return sqlite_sink(name, sqlite, project.folder, namespace.identity())
         case PostgresqlSettings() as postgresql:
