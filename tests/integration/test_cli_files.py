@@ -134,6 +134,15 @@ def test_check_finds_paths_that_cannot_be_written(headrace):
         assert f"problem outputs.other.path: {problem}" in answer.out
 
 
+def test_a_database_of_the_projects_own_data_is_no_output(headrace):
+    sqlite = 'kind = "sqlite"\npath = ".headrace/namespace.db"'
+    headrace.write("headrace.toml", PROJECT.replace('kind = "file"\npath = "out/rows.jsonl"', sqlite))
+    answer = headrace("check")
+    assert answer.exit_code == 2
+    assert f"is in {headrace.folder / '.headrace'}, which is Headrace's own" in answer.out
+    assert headrace("run", "--until-end").exit_code == 2
+
+
 def test_check_notes_a_job_that_reads_what_it_writes(headrace):
     headrace.write("headrace.toml", PROJECT.replace("in/*.jsonl", "out/**/*.jsonl"))
     assert "it reads and writes file 'out/**/*.jsonl': what it writes comes back" in headrace("check").out

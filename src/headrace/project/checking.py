@@ -127,7 +127,7 @@ def _file_problems(loaded: Loaded) -> Iterator[str]:
             if problem is not None:
                 yield problem
     whole = {key: output for key, output in project.outputs.items() if f"outputs.{key}" not in loaded.broken}
-    yield from output_problems(project.folder, whole)
+    yield from output_problems(project.folder, project.data, whole)
 
 
 # --- jobs -------------------------------------------------------------------------------------------------

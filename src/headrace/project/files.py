@@ -9,6 +9,7 @@ from pathlib import Path
 from headrace.connect.file_output_settings import FileOutputSettings
 from headrace.connect.file_places import check_output_path, fixed_folder, overlap
 from headrace.connect.files import FileSettings
+from headrace.connect.sqlite import SqliteSettings
 from headrace.errors import UserError
 from headrace.limits import MAX_INSTANCES
 from headrace.project.settings import OutputSettings, Place
@@ -54,10 +55,23 @@ def input_notes(folder: Path, read: FileSettings) -> Iterator[str]:
         yield f"no file matches {read.given_path} yet: the job waits for one, --until-end reads nothing"
 
 
-def output_problems(folder: Path, outputs: Mapping[str, OutputSettings]) -> Iterator[str]:
+def check_outside(name: str, path: Path, data: Path) -> None:
+    """Raise UserError if the path of an output leads into the project's data."""
+    if path.resolve().is_relative_to(data):
+        raise UserError(
+            f"outputs.{name}.path: {path} is in {data}, which is Headrace's own. Choose another folder"
+        )
+
+
+def output_problems(folder: Path, data: Path, outputs: Mapping[str, OutputSettings]) -> Iterator[str]:
     """Yield what is wrong with paths of outputs: no file can be there, or be written, or two write it."""
     writers: dict[str, str] = {}
     for name, settings in outputs.items():
+        if isinstance(settings, SqliteSettings):
+            try:
+                check_outside(name, folder / (settings.path or ""), data)
+            except UserError as error:
+                yield str(error)
         if not isinstance(settings, FileOutputSettings):
             continue
         path = settings.given_path

@@ -33,7 +33,7 @@ from headrace.local.staged import path_on_record, published_bytes
 from headrace.local.table import Table
 from headrace.names import STAGE_MARK
 from headrace.project.columns import columns_of
-from headrace.project.files import is_written
+from headrace.project.files import check_outside, is_written
 from headrace.project.functions import load_function, python_function
 from headrace.project.project import Project
 from headrace.project.references import FileReference
@@ -173,6 +173,7 @@ def open_sink(project: Project, namespace: Namespace, job: str, name: str, insta
         case WebhookSettings() as webhook:
             return WebhookSink(name, webhook, namespace.identity())
         case SqliteSettings() as sqlite:
+            check_outside(name, project.folder / (sqlite.path or ""), project.data)
             return sqlite_sink(name, sqlite, project.folder, namespace.identity())
         case PostgresqlSettings() as postgresql:
             return postgresql_sink(name, postgresql, namespace.identity())
