@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, overload
+from typing import Final
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from headrace.connect.file_bytes import FileBytes
 from headrace.events.formats.byte_positions import Positions, positions
 from headrace.events.formats.decoded import Decoded
 from headrace.events.formats.decoders import Format
+from headrace.events.texts import Texts
 from headrace.limits import MAX_EVENT_BYTES
 
 _NEWLINE: Final = b"\n"
@@ -32,37 +33,6 @@ _LONG_SEARCH_BYTES: Final = 1024 * 1024
 _KEPT_BYTES: Final = MAX_EVENT_BYTES + 1
 
 _NONE: Final = np.empty(0, np.int64)
-
-
-class Bodies(Sequence[bytes]):
-    """The lines of a text, cut out only when one is asked for: most readers take the whole."""
-
-    def __init__(self, text: bytes, ends: Positions) -> None:
-        self.text, self._ends = text, ends
-
-    @classmethod
-    def of(cls, pieces: Sequence[Piece]) -> Bodies:
-        """Return the lines of all pieces, of which there is at least one."""
-        if len(pieces) == 1:
-            return cls(pieces[0].text, pieces[0].ends)
-        ends, begin = [], 0
-        for piece in pieces:
-            ends.append(piece.ends + begin)
-            begin += len(piece.text) + 1
-        return cls(b"\n".join([piece.text for piece in pieces]), np.concatenate(ends))
-
-    def __len__(self) -> int:
-        return len(self._ends)
-
-    @overload
-    def __getitem__(self, index: int) -> bytes: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[bytes]: ...
-    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
-        if isinstance(index, slice):
-            return [self[line] for line in range(len(self))[index]]
-        line = range(len(self))[index]
-        return self.text[self._ends[line - 1] + 1 if line else 0 : self._ends[line]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +58,10 @@ class Piece:
     @property
     def bodies(self) -> Sequence[bytes]:
         """The lines, or the rows as JSON."""
-        return Bodies(self.text, self.ends) if self.decoded is None else self.rows
+        return Texts(len(self.ends), self._line) if self.decoded is None else self.rows
+
+    def _line(self, number: int) -> bytes:
+        return self.text[self.ends[number - 1] + 1 if number else 0 : self.ends[number]]
 
     @property
     def events(self) -> int:

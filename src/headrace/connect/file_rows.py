@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, overload
+from typing import Final
 
 import numpy as np
 
@@ -15,28 +15,10 @@ from headrace.errors import UserError
 from headrace.events.formats.byte_positions import Positions
 from headrace.events.formats.decoders import Format
 from headrace.events.formats.rows_file import RowsFile
+from headrace.events.texts import Texts
 
 #: How long a row is taken to be before any was read.
 _FIRST_ROW_BYTES: Final = 512
-
-
-class RowBodies(Sequence[bytes]):
-    """The JSON of rows, made only when one is asked for."""
-
-    def __init__(self, file: RowFile, first: int, count: int) -> None:
-        self._file, self._numbers = file, range(first, first + count)
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    @overload
-    def __getitem__(self, index: int) -> bytes: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[bytes]: ...
-    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
-        if isinstance(index, slice):
-            return [self._file.body(number) for number in self._numbers[index]]
-        return self._file.body(self._numbers[index])
 
 
 class RowFile:
@@ -84,7 +66,14 @@ class RowFile:
             decoded = self._now().read(at, count)
         self._row_bytes = max(1.0, decoded.batch.frame.estimated_size() / count)
         starts: Positions = np.arange(at, at + count, dtype=np.int64)
-        return Piece(b"", starts, starts, at + count, decoded=decoded, rows=RowBodies(self, at, count))
+        return Piece(
+            b"",
+            starts,
+            starts,
+            at + count,
+            decoded=decoded,
+            rows=Texts(count, lambda row: self.body(at + row)),
+        )
 
     def rest_of_line(self, at: int, until: int, *, whole: bool) -> Piece:
         """Return nothing: every position is that of a row."""

@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 
 from headrace.clock import Clock, SystemClock
-from headrace.connect.file_lines import Bodies, Piece
+from headrace.connect.file_lines import Piece
 from headrace.connect.file_opening import Opener, OpenFile
 from headrace.connect.file_patterns import PathPattern
 from headrace.connect.file_sequence import FileSequence, Limit
@@ -32,6 +32,7 @@ from headrace.events.formats.compression import Compression
 from headrace.events.formats.csv_records import DELIMITERS
 from headrace.events.formats.decoded import Decoded
 from headrace.events.formats.decoders import Format
+from headrace.events.texts import chained
 from headrace.limits import MAX_INPUT_FILE_BYTES
 from headrace.local.input_files import InputFiles
 
@@ -294,11 +295,11 @@ class FileSource:
         chunks: Sequence[bytes] | None = None
         bodies: Sequence[bytes] = reading.pieces[0].rows
         if reading.decoded is None:
-            lines = Bodies.of(reading.pieces)
-            bodies = lines
-            # Else a record holds a newline.
-            if reading.kind[0] != "csv" or lines.text.count(b"\n") < len(lines):
-                chunks = (lines.text,)
+            bodies = chained([piece.bodies for piece in reading.pieces])
+            texts = [piece.text for piece in reading.pieces]
+            newlines = sum(text.count(b"\n") for text in texts) if reading.kind[0] == "csv" else 0
+            if newlines + len(texts) <= len(bodies):  # else a record holds one
+                chunks = texts
         form, header, delimiter = reading.kind
         return Poll(
             self._input,

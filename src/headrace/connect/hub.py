@@ -6,10 +6,10 @@ after the commit under the job's producer and sequence, so that a block sent twi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final, overload
+from typing import Annotated, Final
 
 import msgspec
 
@@ -20,6 +20,7 @@ from headrace.connect.source import Poll
 from headrace.events.formats.csv import Delimiter
 from headrace.events.formats.decoders import Format
 from headrace.events.formats.json import encode_block
+from headrace.events.texts import Texts
 from headrace.limits import MAX_KEY_CHARS, MAX_PARTITIONS, MAX_PUBLISH_BYTES
 from headrace.local.hub import Hub
 from headrace.local.slices import Slice
@@ -80,7 +81,7 @@ class HubSource:
         offsets = range(found.first_offset, found.next_offset)
         return Poll(
             self._input,
-            _Bodies(found),
+            Texts(len(found), lambda number: found.bodies[number]),
             found.chunks,
             found.enqueued_us,
             partition,
@@ -103,23 +104,6 @@ class HubSource:
         """Close the hub."""
         self._ahead.close()
         self._hub.close()
-
-
-class _Bodies(Sequence[bytes]):
-    """The bodies of a slice, cut apart only when one is asked for: most readers take the joined lines."""
-
-    def __init__(self, found: Slice) -> None:
-        self._slice = found
-
-    def __len__(self) -> int:
-        return len(self._slice)
-
-    @overload
-    def __getitem__(self, index: int) -> bytes: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[bytes]: ...
-    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
-        return self._slice.bodies[index]
 
 
 class HubSink:

@@ -22,10 +22,10 @@ from headrace.engine.operator import FOREVER_US
 from headrace.engine.packs import Pack, packs_in
 from headrace.engine.schema import conform
 from headrace.engine.service_columns import arrived, arriving_at
-from headrace.engine.together import Bodies, chunks
 from headrace.events.batch import DTYPES, ORIGIN, TIME, Batch, ValueType, concat
 from headrace.events.formats.decoded import Decoded, Decoder
 from headrace.events.formats.decoders import decoder_of
+from headrace.events.texts import chained
 from headrace.events.watermark import Judged, Policy, Tally, judged
 from headrace.sql.plan import Script, timestamps
 from headrace.sql.reading import columns_used
@@ -237,8 +237,7 @@ class Arranger:
         if group[0].decoded is not None:
             decoded = group[0].decoded
         else:
-            lines = chunks(group)
-            decoded = decoder.decode(Bodies(group), None if lines is None else b"\n".join(lines))
+            decoded = decoder.decode(chained([poll.bodies for poll in group]), _joined(group))
         table = self._tables.get(group[0].input)
         if table is None or decoded.batch.height == 0:
             return decoded
@@ -285,6 +284,13 @@ def add_tally(tallies: dict[str, Tally], input_name: str, tally: Tally) -> None:
 def _together(poll: Poll) -> bool:
     """Tell whether the bodies of a poll may be decoded with those of others."""
     return poll.packed is None and poll.decoded is None and not poll.header
+
+
+def _joined(polls: Sequence[Poll]) -> bytes | None:
+    """Return the bodies of all polls separated by newlines, None if one of them may hold a newline."""
+    if any(poll.chunks is None for poll in polls):
+        return None
+    return b"\n".join([chunk for poll in polls for chunk in poll.chunks or ()])
 
 
 def _numbers(poll: Poll) -> int:

@@ -25,7 +25,7 @@ from headrace.events.formats.csv_records import (
 )
 from headrace.events.formats.decoded import Decoded, Reject
 from headrace.events.formats.json_exact import check_size
-from headrace.events.formats.json_lines import BadEvent, Lines, LineTexts
+from headrace.events.formats.json_lines import BadEvent, Lines
 from headrace.limits import MAX_EVENT_BYTES, MAX_EVENT_KEYS
 
 #: Below so many records the exact reader is done before Polars is.
@@ -80,9 +80,9 @@ def _of_records(lines: Lines, names: Sequence[str], delimiter: str) -> Decoded:
         chosen = np.flatnonzero(good)
         frame = _read(lines.only(chosen), names, delimiter) if len(chosen) else None
         if frame is not None:
-            exact = _exact(LineTexts(lines), np.flatnonzero(~good).tolist(), names, delimiter)
+            exact = _exact(lines.each(), np.flatnonzero(~good).tolist(), names, delimiter)
             return _merged(frame, chosen, exact, names)
-    exact = _exact(LineTexts(lines), range(lines.count), names, delimiter)
+    exact = _exact(lines.each(), range(lines.count), names, delimiter)
     return _merged(None, np.empty(0, np.int64), exact, names)
 
 

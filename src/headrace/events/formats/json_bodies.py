@@ -11,7 +11,7 @@ import numpy as np
 
 from headrace.events.formats.byte_positions import Positions
 from headrace.events.formats.json_exact import not_json, not_utf8
-from headrace.events.formats.json_lines import BadEvent, Lines, LineTexts, bracket_levels, nesting
+from headrace.events.formats.json_lines import BadEvent, Lines, bracket_levels, nesting
 from headrace.limits import MAX_EVENT_BYTES, MAX_JSON_DEPTH
 
 _WHITESPACE: Final = b" \t\r\n"
@@ -42,7 +42,7 @@ class Objects:
     @classmethod
     def on_lines(cls, lines: Lines, left: Positions) -> Objects:
         """Return the objects of `lines`, each one, of which `left` are to be read."""
-        objects = cls(LineTexts(lines), np.arange(lines.count), lines.only(left), left, [], {})
+        objects = cls(lines.each(), np.arange(lines.count), lines.only(left), left, [], {})
         return _without_deep_lines(objects)
 
     def beside(self, rejects: Mapping[int, str]) -> Positions:

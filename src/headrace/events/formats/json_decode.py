@@ -13,11 +13,12 @@ from headrace.events.formats.decoded import Decoded, Reject
 from headrace.events.formats.json_bodies import Objects, lines_of, unpack
 from headrace.events.formats.json_compiled import COMPILED, read_compiled
 from headrace.events.formats.json_exact import LINE, key_order, read_exact
-from headrace.events.formats.json_lines import Lines, LineTexts
+from headrace.events.formats.json_lines import Lines
 from headrace.events.formats.json_reading import Reading
 from headrace.events.formats.json_schema import Schema
 from headrace.events.formats.json_structs import read_structs
 from headrace.events.formats.json_table import assemble, batch_of
+from headrace.events.texts import Texts
 
 #: The fast reader: results are those of the exact one.
 _read_fast: Final[Callable[[Lines, Schema], Reading | None]] = read_compiled if COMPILED else read_structs
@@ -70,7 +71,7 @@ class JsonDecoder:
             if lines and reading and (not len(reading.left) or lines.only(reading.left).look_like_objects()):
                 return Objects.on_lines(lines, reading.left), [reading.frame]
         objects = unpack(bodies, joined)
-        self._one_a_line = isinstance(objects.texts, LineTexts)
+        self._one_a_line = isinstance(objects.texts, Texts)
         return objects, []
 
     def _read_learning(self, objects: Objects, frames: list[pl.DataFrame]) -> list[int]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, overload
+from typing import Final
 
 import msgspec
 import numpy as np
 
 from headrace.events.formats.byte_positions import Bytes, Positions, positions
+from headrace.events.texts import Texts
 from headrace.limits import MAX_EVENT_BYTES, MAX_JSON_DEPTH
 
 _NEWLINE, _QUOTE, _BACKSLASH, _OPEN, _CLOSE = b'\n"\\{}'
@@ -80,6 +81,10 @@ class Lines:
             return self.joined[:end] if end >= 0 else self.joined
         return self.joined[self.ends[line - 1] + 1 if line else 0 : self.ends[line]]
 
+    def each(self) -> Texts:
+        """Return every line, each cut out when it is asked for."""
+        return Texts(self.count, self.text)
+
     def texts(self) -> list[bytes]:
         """Return every line."""
         return self.joined.split(b"\n") if self.count else []
@@ -128,25 +133,6 @@ class Lines:
             return []
         suspects = np.flatnonzero(self.per_line(opening) > MAX_JSON_DEPTH)
         return [int(line) for line in suspects if nesting(self.text(line)) > MAX_JSON_DEPTH]
-
-
-class LineTexts(Sequence[bytes]):
-    """The lines as texts, cut out of the whole one at a time: most are never asked for."""
-
-    def __init__(self, lines: Lines) -> None:
-        self._lines = lines
-
-    def __len__(self) -> int:
-        return self._lines.count
-
-    @overload
-    def __getitem__(self, index: int) -> bytes: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[bytes]: ...
-    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
-        if isinstance(index, slice):
-            return [self._lines.text(line) for line in range(len(self))[index]]
-        return self._lines.text(range(len(self))[index])
 
 
 def escaped_quotes(buffer: Bytes) -> Positions:
