@@ -158,8 +158,8 @@ UNPACKED_FREELY_BYTES: Final = 64 * 1024 * 1024
 MAX_AVRO_BLOCK_BYTES: Final = 64 * 1024 * 1024
 MAX_AVRO_BLOCK_ROWS: Final = 1_000_000
 
-#: How long histories of tags may be kept: all the days that a calendar has.
-MAX_RETENTION_DAYS: Final = 3_652_059
+#: The days of the years 1 to 9999: no history is kept longer, and no stretch of one is.
+CALENDAR_DAYS: Final = 3_652_059
 
 #: The path of an input file within a tenant's folder: S3 ends at 1,024 bytes.
 MAX_FILE_NAME_BYTES: Final = 1_024

@@ -3,6 +3,8 @@
 import sys
 import threading
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,3 +64,35 @@ def test_polls_of_an_input_are_decoded_together_as_they_are_one_by_one(parts):
         assert piece.poll is expected.poll
         assert said_in(piece.batch) == said_in(expected.batch)
         assert piece.batch.frame[ORIGIN].to_list() == expected.batch.frame[ORIGIN].to_list()
+
+
+SERVICE = {"EventProcessedUtcTime", "EventEnqueuedUtcTime", "PartitionId"}
+
+
+@pytest.mark.parametrize(
+    ("sql", "added"),
+    [
+        ("SELECT id INTO rows FROM events", set()),
+        ("SELECT id, partitionid AS p INTO rows FROM events", {"PartitionId"}),
+        ("SELECT * INTO rows FROM events", SERVICE),
+        ("WITH s AS (SELECT * FROM events) SELECT id INTO rows FROM s", SERVICE),
+        ("SELECT id INTO rows FROM events TIMESTAMP BY EventEnqueuedUtcTime", {"EventEnqueuedUtcTime"}),
+        (
+            "SELECT id INTO rows FROM events TIMESTAMP BY EventEnqueuedUtcTime OVER PartitionId",
+            {"EventEnqueuedUtcTime", "PartitionId"},
+        ),
+        (
+            "SELECT COUNT(*) AS n INTO rows FROM events PARTITION BY PartitionId "
+            "GROUP BY PartitionId, TumblingWindow(second, 1)",
+            {"PartitionId"},
+        ),
+        (
+            "SELECT id INTO rows FROM events WHERE EventProcessedUtcTime IS NOT NULL",
+            {"EventProcessedUtcTime"},
+        ),
+    ],
+)
+def test_the_services_columns_are_there_where_a_script_reads_them(sql, added):
+    poll = Poll("events", [b'{"id": 1}'], [b'{"id": 1}'], np.array([5]), 3, [0])
+    [piece] = Arranger(bind(sql), None).arrange([poll], 7).pieces
+    assert {column.name for column in piece.batch.columns} - {"id"} == added

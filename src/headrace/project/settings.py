@@ -22,7 +22,7 @@ from headrace.connect.webhook import WebhookSettings
 from headrace.engine.bad_input import BadInput, OnBad
 from headrace.errors import did_you_mean
 from headrace.events.watermark import Policy
-from headrace.limits import MAX_INSTANCES, MAX_LATE_DAYS, MAX_RETENTION_DAYS
+from headrace.limits import CALENDAR_DAYS, MAX_INSTANCES, MAX_LATE_DAYS
 from headrace.local.fair_queue import TenantShare
 from headrace.project.references import ReferenceSettings
 from headrace.series.output_settings import SeriesSettings
@@ -152,7 +152,7 @@ class TenantSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weight: float = 1
     urgent: bool = False
     max_in_flight: int | None = None
-    retention_days: Annotated[float, msgspec.Meta(gt=0, le=MAX_RETENTION_DAYS)] | None = None
+    retention_days: Annotated[float, msgspec.Meta(gt=0, le=CALENDAR_DAYS)] | None = None
 
     def __post_init__(self) -> None:
         _ = self.share

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.errors import UserError
+from headrace.limits import CALENDAR_DAYS
 from headrace.series.points import Times, Values
 
 How = Literal["raw", "last", "min", "max", "mean", "minmax", "lttb"]
@@ -18,8 +19,8 @@ HOWS: Final[tuple[How, ...]] = ("raw", "last", "min", "max", "mean", "minmax", "
 
 Sampled = tuple[Times, Values]
 
-#: All the days that a calendar has; twice as long still fits 64 bits.
-_MOST_EVERY_US: Final = 3_652_059 * 86_400_000_000
+#: Twice as long still fits 64 bits.
+_MOST_EVERY_US: Final = CALENDAR_DAYS * 86_400_000_000
 
 _MOST_INT64: Final = np.iinfo(np.int64).max
 
@@ -36,7 +37,9 @@ def checked_how(how: str, every_us: int | None, points: int | None) -> None:
     if how == "lttb" and points is None:
         raise UserError("how = 'lttb' needs `points`, the number of points that are kept")
     if every_us is not None and not 1 <= every_us <= _MOST_EVERY_US:
-        raise UserError("`every` is at least a microsecond and at most 3,652,059 days, the years 1 to 9999")
+        raise UserError(
+            f"`every` is at least a microsecond and at most {CALENDAR_DAYS:,} days, the years 1 to 9999"
+        )
     if points is not None and not _is_whole(points):
         raise UserError(f"points = {points!r:.40}: expected a whole number")
     if points is not None and points < (3 if how == "lttb" else 2 if how == "minmax" else 1):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from headrace.limits import MAX_RETENTION_DAYS
+from headrace.limits import CALENDAR_DAYS
 from headrace.series.compression_settings import CompressSettings
 
 
@@ -22,7 +22,7 @@ class SeriesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
     folder: str | None = None
     layout: Literal["segments", "files"] = "segments"
     compact: bool = True
-    retention_days: Annotated[float, msgspec.Meta(gt=0, le=MAX_RETENTION_DAYS)] | None = None
+    retention_days: Annotated[float, msgspec.Meta(gt=0, le=CALENDAR_DAYS)] | None = None
     compress: tuple[CompressSettings, ...] = ()
 
     def __post_init__(self) -> None:
